@@ -1,0 +1,56 @@
+"""The agent's configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
+
+from .power.config import PowerConfig
+
+
+class TransferConfig(Strict):
+    """The data path between agents."""
+
+    listen: str = "0.0.0.0:7443"
+    advertise: tuple[
+        str, ...
+    ] = ()  # host:port that other agents can dial, best first; empty: this host's name and port
+    memory_bytes: Positive = 256 * 1024**2
+    rate_limit_bytes_per_s: Count = 0  # 0: none
+    connections: Count = 0  # 0: adapted to the link
+    give_up_s: Positive = 120.0  # how long a cut transfer is retried before the step fails
+
+
+class JobsConfig(Strict):
+    """What the node lets jobs do."""
+
+    slot_count: Annotated[int, Meta(ge=0)] = 1  # jobs without a GPU that may run at once
+    user: str = ""  # local account of jobs whose file names none
+    users_allowed: tuple[str, ...] = ()
+    allow_same_user: bool = False  # jobs may run as the agent's own user: for a demonstration, never in production
+    poll_s: Positive = 0.5  # how often running jobs and their checkpoint folders are looked at
+
+
+class StoreConfig(Strict):
+    """Disk for checkpoints."""
+
+    quota_bytes: Positive = 1024**4
+    reserve_bytes: Count = 1024**3  # kept free on the disk: a full disk stops more than one job
+
+
+class AgentConfig(Strict):
+    """Everything ``heliotrope agent --config FILE`` reads. Relative paths are relative to the file."""
+
+    coordinator: str  # host:port
+    identity: str
+    state_dir: str
+    site: str
+    transfer: TransferConfig = TransferConfig()
+    jobs: JobsConfig = JobsConfig()
+    store: StoreConfig = StoreConfig()
+    power: PowerConfig = PowerConfig()
+    spool_quota_bytes: Positive = 512 * 1024**2
+    reconnect_s: NotNegative = 1.0

@@ -1,0 +1,144 @@
+"""Making a node able to run a job, before anything stops elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from heliotrope.foundation.errors import Conflict, InvalidInput, JobFailed, OutOfSpace
+from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.model import Inventory
+
+from .. import bundle as bundles
+from ..config import AgentConfig
+from ..held import HeldJob, HeldJobs
+from ..inventory import free_bytes
+from ..orders import Bundle
+
+PREPARE_OUTPUT_BYTES = 2000  # of a failed prepare command, in its error
+
+
+class Preparer:
+    """Files, environment, devices and disk of one job at this node."""
+
+    def __init__(
+        self,
+        *,
+        held: HeldJobs,
+        config: AgentConfig,
+        state_dir: Path,
+        inventory: Callable[[], Inventory],
+        fetch_bundle: Callable[[str], AsyncIterator[bytes]],
+    ) -> None:
+        self._held = held
+        self._config = config
+        self._state_dir = state_dir
+        self._inventory = inventory
+        self._fetch_bundle = fetch_bundle
+
+    async def ensure(self, job_id: str, spec: JobSpec, bundle: Bundle) -> HeldJob:
+        """The job's files are here, unpacked, and its ``prepare`` command succeeded; again does nothing."""
+        held = self._held.find(job_id)
+        if held is not None and held.prepared and held.bundle_digest == bundle.digest:
+            return held if held.spec == spec else self._held.update(job_id, spec=spec)
+        owner = self._owner(spec)
+        if held is None:
+            held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest))
+        archive = self._held.folder(job_id) / "bundle.tar"
+        await bundles.fetch(self._fetch_bundle(job_id), bundle.digest, bundle.size_bytes, archive)
+        work = self._held.work(job_id)
+        if work.exists():
+            await asyncio.to_thread(shutil.rmtree, work)
+        await asyncio.to_thread(bundles.unpack, archive, work, owner)
+        archive.unlink()
+        if spec.prepare:
+            await self._run_prepare(job_id, spec, owner)
+        return self._held.update(job_id, prepared=True, bundle_digest=bundle.digest, spec=spec)
+
+    def owner_of(self, job_id: str) -> tuple[int, int] | None:
+        """(uid, gid) that the job's files belong to; None: the agent's own."""
+        return self._owner(self._held.get(job_id).spec)
+
+    def check_room(self, disk_bytes: int, memory_bytes: int) -> None:
+        """Raises OutOfSpace naming what is missing."""
+        reserve_bytes = self._config.store.reserve_bytes
+        free = free_bytes(self._state_dir) - reserve_bytes
+        if free < disk_bytes:
+            raise OutOfSpace(
+                f"cannot take the job: it needs {disk_bytes} bytes of disk, {max(free, 0)} are free beyond the reserve "
+                f"of {reserve_bytes} at {self._state_dir}; make room or move it elsewhere"
+            )
+        memory = self._inventory().memory_bytes
+        if memory < memory_bytes:
+            raise OutOfSpace(f"cannot take the job: it needs {memory_bytes} bytes of memory, this node has {memory}")
+
+    def check_devices(self, spec: JobSpec, fingerprint: str) -> None:
+        """Raises Conflict naming what does not suit."""
+        inventory = self._inventory()
+        wanted = spec.resources
+        suitable = [
+            gpu
+            for gpu in inventory.gpus
+            if wanted.gpu_model in ("", gpu.model) and gpu.memory_bytes >= wanted.gpu_memory_bytes
+        ]
+        if len(suitable) < wanted.gpu_count:
+            raise Conflict(
+                f"cannot take the job: it needs {wanted.gpu_count} GPUs of {wanted.gpu_model or 'any model'} with "
+                f"{wanted.gpu_memory_bytes} bytes, this node has {len(suitable)}"
+            )
+        if wanted.cpu_count > inventory.cpu_count:
+            raise Conflict(
+                f"cannot take the job: it needs {wanted.cpu_count} CPUs, this node has {inventory.cpu_count}"
+            )
+        if fingerprint and fingerprint != inventory.fingerprint:
+            raise Conflict(
+                f"cannot take the job: policy.same_fingerprint asks for {fingerprint}, this node is "
+                f"{inventory.fingerprint}; `heliotrope node show` lists what the two differ in"
+            )
+
+    def _owner(self, spec: JobSpec) -> tuple[int, int] | None:
+        """(uid, gid) of the job's account; None: the agent's own. Raises InvalidInput, Conflict."""
+        jobs = self._config.jobs
+        name = spec.user or jobs.user
+        if not name:
+            if not jobs.allow_same_user:
+                raise Conflict("cannot take the job: it names no user and this node's [jobs] has no default user")
+            return None
+        if spec.user and spec.user not in (*jobs.users_allowed, jobs.user):
+            raise Conflict(f"cannot take the job: user {spec.user!r} is not in this node's jobs.users_allowed")
+        try:
+            account = pwd.getpwnam(name)
+        except KeyError as error:
+            raise InvalidInput(f"field user: this node has no account {name!r}; create it or name another") from error
+        if account.pw_uid == 0:
+            raise Conflict("cannot take the job: it would run as root; name an ordinary account")
+        return (account.pw_uid, account.pw_gid) if os.geteuid() == 0 else None
+
+    async def _run_prepare(self, job_id: str, spec: JobSpec, owner: tuple[int, int] | None) -> None:
+        """The job's own ``prepare`` command, as the job's user, in its folder. Raises JobFailed with its last words."""
+        identity = {} if owner is None else {"user": owner[0], "group": owner[1], "extra_groups": []}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *spec.prepare,
+                cwd=self._held.work(job_id),
+                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **spec.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                **identity,  # type: ignore[arg-type]
+            )
+        except OSError as error:
+            raise InvalidInput(f"field prepare: cannot run {spec.prepare[0]!r}: {error.strerror}") from error
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        if process.returncode:
+            tail = output[-PREPARE_OUTPUT_BYTES:].decode(errors="replace").strip()
+            raise JobFailed(f"the job's prepare command ended with exit code {process.returncode}: {tail}")

@@ -1,0 +1,98 @@
+"""The jobs a node holds: one folder each, with a record that is durable before anything is done by it.
+
+jobs/JOB/record.json          what is held, under which epoch, what is fenced
+jobs/JOB/work/                the job's working directory: its files, its checkpoints, its outputs
+jobs/JOB/received/E-S/        checkpoints that came from other nodes, whole by rename
+jobs/JOB/runs/E-A/            one supervisor's folder per (epoch, attempt)
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from heliotrope.foundation import records
+from heliotrope.foundation.errors import InvalidInput, NotFound
+from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.model import Record
+
+VERSION = 1
+_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+class HeldJob(Record):
+    """A job at this node. ``epoch``: of its newest run here, 0 before the first."""
+
+    job_id: str
+    spec: JobSpec
+    bundle_digest: bytes
+    prepared: bool = False
+    epoch: int = 0
+    attempt: int = 0
+    lease_s: float | None = None
+    fenced_epoch: int = 0  # nothing runs here under this epoch or an older one
+    gpu_uuids: tuple[str, ...] = ()
+    version: int = VERSION
+
+
+class HeldJobs:
+    """The folders of held jobs, and the only writer of their records."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self._jobs: dict[str, HeldJob] = {}
+        for path in sorted(folder.glob("*/record.json")):
+            held = records.load(path, HeldJob)
+            self._jobs[held.job_id] = held
+
+    def all(self) -> list[HeldJob]:
+        return list(self._jobs.values())
+
+    def find(self, job_id: str) -> HeldJob | None:
+        return self._jobs.get(job_id)
+
+    def get(self, job_id: str) -> HeldJob:
+        """Raises NotFound."""
+        held = self._jobs.get(job_id)
+        if held is None:
+            raise NotFound(f"cannot find job {job_id} on this node: it was never prepared here, or was released")
+        return held
+
+    def put(self, held: HeldJob) -> HeldJob:
+        """Durable on return."""
+        folder = self.folder(held.job_id)
+        folder.mkdir(exist_ok=True, mode=0o711)
+        records.save(folder / "record.json", held)
+        self._jobs[held.job_id] = held
+        return held
+
+    def update(self, job_id: str, **changes: object) -> HeldJob:
+        return self.put(msgspec.structs.replace(self.get(job_id), **changes))
+
+    def remove(self, job_id: str) -> None:
+        """Forget the job and delete its files. The record goes first: without it the folder is only rubbish."""
+        self._jobs.pop(job_id, None)
+        folder = self.folder(job_id)
+        (folder / "record.json").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def folder(self, job_id: str) -> Path:
+        if not _ID.fullmatch(job_id):
+            raise InvalidInput(f"field job_id: {job_id!r} is not an id of this protocol")
+        return self._folder / job_id
+
+    def work(self, job_id: str) -> Path:
+        return self.folder(job_id) / "work"
+
+    def checkpoints(self, held: HeldJob) -> Path:
+        return self.work(held.job_id) / held.spec.checkpoint.directory
+
+    def received(self, job_id: str, epoch: int, sequence: int) -> Path:
+        return self.folder(job_id) / "received" / f"{epoch}-{sequence}"
+
+    def run(self, job_id: str, epoch: int, attempt: int) -> Path:
+        return self.folder(job_id) / "runs" / f"{epoch}-{attempt}"

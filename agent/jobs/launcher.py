@@ -1,0 +1,58 @@
+"""Starts supervisors. Where there is systemd a transient service will do it; here a detached process does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+from typing import Protocol
+
+from heliotrope.foundation.errors import Unreachable
+
+from .request import RunRequest
+
+_START_S = 20.0  # a supervisor needs milliseconds; a machine out of memory may need longer
+
+
+class Launcher(Protocol):
+    """Brings up the supervisor of a run whose run.json is written, so that it outlives the agent."""
+
+    async def start(self, request: RunRequest) -> None:
+        """Return once the supervisor is on its way. Starting one that already runs does nothing. Raises Unreachable."""
+
+
+class DetachedLauncher:
+    """A process of its own session and no child of ours: it lives on when the agent stops or is killed.
+
+    Stopping a systemd unit kills all in its control group all the same; under systemd, use transient services.
+    """
+
+    def __init__(self, python: str = sys.executable) -> None:
+        self._python = python
+
+    async def start(self, request: RunRequest) -> None:
+        """Start the supervisor by its file's path, isolated from site-packages and from our environment."""
+        script = Path(__file__).with_name("supervisor.py")
+        command = (self._python, "-I", "-S", "-B", str(script), "--detach", request.run_dir)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, start_new_session=True, env={"LANG": "C.UTF-8"}
+            )
+            async with asyncio.timeout(_START_S):
+                _, complaint = await process.communicate()
+        except OSError as error:
+            raise Unreachable(
+                f"cannot start the supervisor of job {request.job_id!r}: {error}; check {self._python}"
+            ) from error
+        except TimeoutError as error:
+            process.kill()
+            raise Unreachable(
+                f"cannot start the supervisor of job {request.job_id!r}: nothing after {_START_S:.0f} s; "
+                "the node is overloaded, try again"
+            ) from error
+        if process.returncode:
+            cause = complaint.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+            raise Unreachable(
+                f"cannot start the supervisor of job {request.job_id!r}: {cause[0]}; check {self._python} and {script}"
+            )

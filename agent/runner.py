@@ -1,0 +1,337 @@
+"""Running jobs: launch, adopt after a restart, watch, stop; what happens is told through ``on_change``.
+
+Nothing about a run lives only here: its supervisor and its folder are the truth (:mod:`.jobs.runs`), and a new agent
+process finds them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from heliotrope.foundation.clock import Clock
+from heliotrope.foundation.errors import Conflict, HeliotropeError, NotFound
+from heliotrope.foundation.model import Checkpoint, Gpu, JobReport, Progress, RunState
+
+from . import gpus
+from .checkpoints import discovery
+from .config import JobsConfig
+from .held import HeldJob, HeldJobs
+from .jobs.launcher import Launcher
+from .jobs.request import RunRequest
+from .jobs.run_records import RunStatus
+from .jobs.runs import Run
+from .vault import Vault
+
+log = logging.getLogger("heliotrope.agent.runner")
+
+
+class Runner:
+    """The runs of this node's jobs, one watcher task each."""
+
+    def __init__(
+        self,
+        *,
+        held: HeldJobs,
+        vault: Vault,
+        launcher: Launcher,
+        config: JobsConfig,
+        clock: Clock,
+        pythonpath_dir: Path,
+        devices: tuple[Gpu, ...],
+        on_change: Callable[[JobReport], None],
+    ) -> None:
+        self._held = held
+        self._vault = vault
+        self._launcher = launcher
+        self._config = config
+        self._clock = clock
+        self._pythonpath_dir = pythonpath_dir
+        self._gpus = devices
+        self._on_change = on_change
+        self._runs: dict[str, Run] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._reports: dict[str, JobReport] = {}
+        self._spared: dict[str, tuple[tuple[int, int], ...]] = {}
+
+    async def adopt(self) -> None:
+        """After a start of the agent: find every job's latest run again and watch it."""
+        for held in self._held.all():
+            folder = self._held.run(held.job_id, held.epoch, held.attempt)
+            try:
+                self._watch(Run.open(folder))
+            except NotFound:
+                continue  # prepared or holding a copy only, or stopped between the record and the launch
+            log.info("job %s: adopted its run of epoch %d", held.job_id, held.epoch)
+
+    async def close(self) -> None:
+        """Stop watching; the runs go on."""
+        for task in self._watchers.values():
+            task.cancel()
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+
+    def run(self, job_id: str) -> Run:
+        """The job's latest run. Raises NotFound."""
+        if job_id not in self._runs:
+            raise NotFound(f"cannot find a run of job {job_id} on this node: it was never started here")
+        return self._runs[job_id]
+
+    async def start(
+        self, job_id: str, epoch: int, attempt: int, checkpoint: Checkpoint | None, deadline_boottime_s: float | None
+    ) -> Run:
+        """Launch (epoch, attempt), or return it if it was launched before. Raises Conflict for a fenced epoch."""
+        held = self._held.get(job_id)
+        if epoch <= held.fenced_epoch:
+            raise Conflict(f"cannot start job {job_id} under epoch {epoch}: epoch {held.fenced_epoch} is fenced here")
+        if (epoch, attempt) < (held.epoch, held.attempt):
+            raise Conflict(f"cannot start job {job_id} under epoch {epoch}: epoch {held.epoch} ran here already")
+        await self._end_older(held, epoch, attempt)
+        folder = self._held.run(job_id, epoch, attempt)
+        # Chosen before the record is written: a repeated start must find the same devices.
+        gpu_uuids = gpus.allocate(self._gpus, held, [self._held.get(job) for job, _ in self.leases()])
+        held = self._held.update(job_id, epoch=epoch, attempt=attempt, gpu_uuids=gpu_uuids)
+        request = self._request(held, checkpoint, deadline_boottime_s, folder)
+        run = await Run.launch(request, self._launcher)
+        self._spared[job_id] = (checkpoint.key,) if checkpoint else ()
+        self._watch(run)
+        return run
+
+    async def fence(self, job_id: str, epoch: int, grace_s: float) -> None:
+        """Nothing of the job runs here under ``epoch`` or an older one, now or later; true on return."""
+        held = self._held.find(job_id)
+        if held is None:
+            return
+        if held.fenced_epoch < epoch:
+            held = self._held.update(job_id, fenced_epoch=epoch)
+        run = self._runs.get(job_id)
+        if run is None:
+            # A crash may have come between the launch and the watcher: the folder knows.
+            with contextlib.suppress(NotFound):
+                run = Run.open(self._held.run(job_id, held.epoch, held.attempt))
+        if run is not None and run.request.epoch <= epoch:
+            with contextlib.suppress(NotFound):  # its supervisor never started, and a fenced epoch never will be
+                await run.stop(grace_s)
+
+    async def renew(self, job_id: str, epoch: int, sent_boottime_s: float) -> None:
+        """A lease was granted that was asked for at ``sent_boottime_s``."""
+        run = self._runs.get(job_id)
+        held = self._held.find(job_id)
+        if run is None or held is None or held.lease_s is None or run.request.epoch != epoch:
+            return
+        with contextlib.suppress(HeliotropeError):
+            await run.renew(sent_boottime_s + held.lease_s)
+
+    def leases(self) -> list[tuple[str, int]]:
+        """(job, epoch) of every run that goes on."""
+        return [(job_id, report.epoch) for job_id, report in self._reports.items() if report.state.alive]
+
+    def pids(self) -> dict[str, tuple[int, ...]]:
+        """Job -> roots of its process tree, for the attribution of energy."""
+        return {job_id: run.pids for job_id, run in list(self._runs.items()) if run.pids}
+
+    def running_folders(self) -> list[tuple[str, Run]]:
+        return list(self._runs.items())
+
+    def reports(self) -> list[JobReport]:
+        """Every job that this node holds anything of."""
+        return [self.report(held.job_id) for held in self._held.all()]
+
+    def report(self, job_id: str) -> JobReport:
+        known = self._reports.get(job_id)
+        checkpoints = self._vault.checkpoints(job_id)
+        if known is None:
+            held = self._held.get(job_id)
+            return JobReport(
+                job_id=job_id,
+                epoch=held.epoch,
+                attempt=held.attempt,
+                state=RunState.UNSPECIFIED,
+                checkpoints=checkpoints,
+            )
+        return _replace(known, checkpoints=checkpoints)
+
+    async def take_checkpoint(self, job_id: str, name: str, step: int | None) -> Checkpoint:
+        """Register the entry ``name`` of the job's checkpoint folder, now. Raises NotFound, Conflict."""
+        held = self._held.get(job_id)
+        path = self._held.checkpoints(held) / name
+        checkpoint = await asyncio.to_thread(self._vault.add, job_id, self.run(job_id).request.epoch, path, step)
+        self._tell(job_id)
+        return checkpoint
+
+    def forget(self, job_id: str) -> None:
+        """The job leaves this node."""
+        task = self._watchers.pop(job_id, None)
+        if task is not None:
+            task.cancel()
+        self._runs.pop(job_id, None)
+        self._reports.pop(job_id, None)
+        self._spared.pop(job_id, None)
+
+    # -- inside
+
+    async def _end_older(self, held: HeldJob, epoch: int, attempt: int) -> None:
+        """An earlier attempt must be over before the next begins."""
+        run = self._runs.get(held.job_id)
+        if run is None or (run.request.epoch, run.request.attempt) == (epoch, attempt):
+            return
+        status = await run.status()
+        if not status.over:
+            await run.stop(held.spec.policy.grace_s)
+
+    def _request(
+        self, held: HeldJob, checkpoint: Checkpoint | None, deadline_boottime_s: float | None, folder: Path
+    ) -> RunRequest:
+        spec = held.spec
+        checkpoint_dir = self._held.checkpoints(held)
+        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        resume_from = str(self._vault.path(held.job_id, checkpoint)) if checkpoint else ""
+        return RunRequest(
+            job_id=held.job_id,
+            epoch=held.epoch,
+            attempt=held.attempt,
+            command=spec.command,
+            environment=spec.environment,
+            working_dir=str(self._held.work(held.job_id)),
+            checkpoint_dir=str(checkpoint_dir),
+            run_dir=str(folder),
+            resume_from=resume_from,
+            pythonpath_dir=str(self._pythonpath_dir),
+            user=spec.user or self._config.user,
+            allow_same_user=self._config.allow_same_user,
+            gpu_uuids=held.gpu_uuids,
+            lease_deadline_boottime_s=deadline_boottime_s,
+            grace_s=spec.policy.grace_s,
+            stopped_codes=spec.stopped_codes,
+            keep_count=spec.checkpoint.keep_count,
+            request_mode=spec.checkpoint.request,
+            signal=spec.checkpoint.signal,
+        )
+
+    def _watch(self, run: Run) -> None:
+        job_id = run.request.job_id
+        if self._runs.get(job_id) is not None and self._runs[job_id].folder == run.folder and job_id in self._watchers:
+            return
+        older = self._watchers.pop(job_id, None)
+        if older is not None:
+            older.cancel()
+        self._runs[job_id] = run
+        self._watchers[job_id] = asyncio.create_task(self._guard(self._watch_loop, run))
+
+    async def _guard(self, loop: Callable[[Run], Awaitable[bool]], run: Run) -> None:
+        """A watcher survives what one look can stumble over."""
+        while True:
+            try:
+                if await loop(run):
+                    return
+            except HeliotropeError as error:
+                log.warning("job %s: %s", run.request.job_id, error)
+            except Exception:
+                log.exception("job %s: its watcher stumbled", run.request.job_id)
+            await asyncio.sleep(self._config.poll_s)
+
+    async def _watch_loop(self, run: Run) -> bool:
+        """One look: state, progress, new checkpoints. True when the run is over and booked."""
+        job_id = run.request.job_id
+        status = await run.status()
+        await self._find_checkpoints(run)
+        report = _report(run, status)
+        if report != self._reports.get(job_id):
+            self._reports[job_id] = report
+            self._tell(job_id)
+        return status.over
+
+    async def _find_checkpoints(self, run: Run) -> None:
+        held = self._held.get(run.request.job_id)
+        announced = {event.name: event.step async for event in run.events(follow=False) if event.type == "checkpoint"}
+        rules = held.spec.checkpoint
+        for found in discovery.find(self._held.checkpoints(held), rules, announced):
+            if await asyncio.to_thread(self._vault.knows, held.job_id, run.request.epoch, found.path):
+                continue
+            if self._is_inherited(held, run, found.path):
+                continue
+            step = announced.get(found.name, found.step)
+            await asyncio.to_thread(self._vault.add, held.job_id, run.request.epoch, found.path, step)
+            if found.name not in announced:
+                await self._answer_requests(run, found.name, step)
+            self._tell(held.job_id)
+        self._vault.prune(held.job_id, max(rules.keep_count, 2), spare=self._spared.get(held.job_id, ()))
+
+    def _is_inherited(self, held: HeldJob, run: Run, path: Path) -> bool:
+        """Whether an earlier epoch or attempt left it: only what this epoch's run made is this epoch's checkpoint."""
+        try:
+            made_s = path.lstat().st_ctime
+        except FileNotFoundError:
+            return True
+        first = self._held.run(held.job_id, run.request.epoch, 0)
+        begun = first if first.exists() else run.folder
+        return made_s < (begun / "run.json").stat().st_mtime
+
+    async def _answer_requests(self, run: Run, name: str, step: int | None) -> None:
+        """A job that does not announce its checkpoints answers by making one."""
+        with contextlib.suppress(HeliotropeError):
+            live = await run.live()
+            for request in live.requests:
+                if request.state == "delivered":
+                    await run.mark_answered(request.request_id, name, step)
+
+    def _tell(self, job_id: str) -> None:
+        if job_id in self._reports:
+            self._on_change(self.report(job_id))
+
+
+def _report(run: Run, status: RunStatus) -> JobReport:
+    state, fault, message = _judge(status)
+    progress = run.progress()
+    return JobReport(
+        job_id=status.job_id,
+        epoch=status.epoch,
+        attempt=status.attempt,
+        state=state,
+        exit_code=status.exit_code or 0,
+        fault=fault,
+        message=message,
+        progress=Progress()
+        if progress is None
+        else Progress(
+            step=progress.step or 0,
+            samples=progress.samples or 0,
+            tokens=progress.tokens or 0,
+            loss=progress.loss or 0.0,
+            flops=progress.flops or 0.0,
+            reported_utc=datetime.fromisoformat(progress.utc),
+        ),
+        started_utc=_moment(status.started_utc),
+        ended_utc=_moment(status.ended_utc),
+    )
+
+
+def _judge(status: RunStatus) -> tuple[RunState, str, str]:
+    if not status.over:
+        return (RunState.STARTING if status.state == "starting" else RunState.RUNNING), "", ""
+    verdict = status.verdict
+    if status.reason == "lease_expired":
+        return RunState.STOPPED, "node", verdict.text
+    state = {
+        "finished": RunState.FINISHED,
+        "stopped": RunState.STOPPED,
+        "killed": RunState.STOPPED,  # ended on order: to be resumed, nobody's failure
+        "failed": RunState.FAILED,
+        "lost": RunState.LOST,
+    }[verdict.outcome]
+    fault = "" if verdict.fault == "none" else verdict.fault
+    return state, fault, verdict.text
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def _replace(report: JobReport, *, checkpoints: tuple[Checkpoint, ...]) -> JobReport:
+    return JobReport(
+        **{name: getattr(report, name) for name in report.__struct_fields__ if name != "checkpoints"},
+        checkpoints=checkpoints,
+    )

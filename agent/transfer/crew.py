@@ -1,0 +1,131 @@
+"""The threads of a pull: receivers (as many as the link rewards) and decoders; and the loop that watches them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from heliotrope.foundation.errors import Denied
+
+from .connection import Connection
+from .dialler import Dialler
+from .intake import Intake
+from .receiver import Receiver, Terms
+from .result import OnProgress, Progress, PullOptions
+from .work import Work
+
+_ADAPT_S = 1.0
+_REPORT_S = 0.25
+_GAIN_RATIO = 1.05
+_RATE_MEMORY_RATIO = 0.7
+# One TCP stream with stock buffers carries one window per round trip: on a long link start with all of them.
+_NEAR_RTT_S, _FAR_RTT_S = 0.002, 0.01
+
+
+class Crew:
+    """Runs the threads until the work is over. ``connection_count``: most connections at a time."""
+
+    def __init__(
+        self,
+        work: Work,
+        intake: Intake,
+        terms: Terms,
+        dialler: Dialler,
+        options: PullOptions,
+        check_cancel: Callable[[], None],
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.connection_count = 0
+        self._work = work
+        self._intake = intake
+        self._terms = terms
+        self._dialler = dialler
+        self._options = options
+        self._check_cancel = check_cancel
+        self._on_progress = on_progress
+        self._threads: list[threading.Thread] = []
+        self._rate_bytes_per_s = 0.0
+        self._seen = (terms.clock.monotonic_s(), 0, 0)
+        self._adapted = (terms.clock.monotonic_s(), 0)
+        self._best_rate = 0.0
+        self._growing = options.connections is None
+
+    def run(self, connection: Connection, has_base: bool) -> None:
+        """Do all the work. ``connection``: the one that fetched the manifest. Raises the first error of any thread."""
+        work = self._work
+        self._intake.begin()
+        count = self._options.connections or self._first_count()
+        try:
+            self._receive(lambda receiver: receiver.run((connection, has_base)), reports=True)
+            for _ in range(count - 1):
+                self._receive(lambda receiver: receiver.run(), reports=False)
+            for _ in range(self._options.decoder_count):
+                self._spawn(self._intake.run, "transfer-decoder")
+            while not work.over:
+                work.wait()
+                self._check_cancel()
+                self._check_limit()
+                self._adapt()
+                self._report(last=False)
+        finally:
+            work.stop()
+            for thread in self._threads:
+                thread.join()
+        if work.error is not None:
+            raise work.error
+        self._report(last=True)
+
+    def _first_count(self) -> int:
+        near = 2 if self._dialler.rtt_s < _NEAR_RTT_S else 4 if self._dialler.rtt_s < _FAR_RTT_S else 8
+        return min(near, self._options.connection_limit)
+
+    def _receive(self, start: Callable[[Receiver], None], *, reports: bool) -> None:
+        self.connection_count += 1
+        # What is asked for costs twice its size (frame and chunk), thrice with a base.
+        self._terms.window_bytes = self._options.memory_bytes // (2 * self.connection_count)
+        receiver = Receiver(self._work, self._intake, self._terms, self._dialler, reports=reports)
+        self._spawn(lambda: start(receiver), "transfer-receiver")
+
+    def _spawn(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _check_limit(self) -> None:
+        if self._work.totals.wire_bytes > self._dialler.byte_limit:
+            raise Denied(
+                f"cannot fetch on: more than the {self._dialler.byte_limit} bytes of the ticket came; ask for more"
+            )
+
+    def _adapt(self) -> None:
+        """One more connection a second as long as the last one made it faster."""
+        now_s, wire_bytes = self._terms.clock.monotonic_s(), self._work.totals.wire_bytes
+        since_s, since_bytes = self._adapted
+        if not self._growing or now_s - since_s < _ADAPT_S:
+            return
+        rate = (wire_bytes - since_bytes) / (now_s - since_s)
+        self._adapted = (now_s, wire_bytes)
+        if rate > _GAIN_RATIO * self._best_rate and self.connection_count < self._options.connection_limit:
+            self._best_rate = rate
+            self._receive(lambda receiver: receiver.run(), reports=False)
+        else:
+            self._growing = False
+
+    def _report(self, *, last: bool) -> None:
+        totals, now_s = self._work.totals, self._terms.clock.monotonic_s()
+        since_s, since_wire, since_done = self._seen
+        passed_s = now_s - since_s
+        if self._on_progress is None or (passed_s < _REPORT_S and not last):
+            return
+        if passed_s > 0:
+            rate = (totals.wire_bytes - since_wire) / passed_s
+            self._rate_bytes_per_s += (1 - _RATE_MEMORY_RATIO) * (rate - self._rate_bytes_per_s)
+        done_rate = (totals.done_bytes - since_done) / passed_s if passed_s > 0 else 0.0
+        self._seen = (now_s, totals.wire_bytes, totals.done_bytes)
+        total_bytes = sum(chunk.size_bytes for _, chunk in self._work.places)
+        left_bytes = total_bytes - totals.done_bytes
+        left_s = 0.0 if left_bytes == 0 else left_bytes / done_rate if done_rate > 0 else None
+        ratio = totals.fetched_bytes / totals.wire_bytes if totals.wire_bytes else 1.0
+        self._on_progress(
+            Progress(totals.done_bytes, total_bytes, totals.wire_bytes, self._rate_bytes_per_s, ratio, left_s)
+        )

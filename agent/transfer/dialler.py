@@ -1,0 +1,72 @@
+"""Makes greeted connections from the receiving end to a listening sender."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+
+from heliotrope.foundation.clock import Clock
+from heliotrope.foundation.identity import Name
+from heliotrope.foundation.tls import peer_name
+
+from .budget import Buffers, Limiter
+from .connection import Connection
+from .handshake import Address, VerifyTicket, check_ends, check_welcome, dial, hello, rtt_s
+from .result import PullOptions
+
+
+class Dialler:
+    """Dials, checks who answers against the ticket, greets. Safe to use from several threads.
+
+    ``rtt_s``: least round trip time seen; ``byte_limit``: what the newest ticket allows.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        context: ssl.SSLContext,
+        *,
+        name: Name,
+        ticket: Callable[[], bytes],
+        verify_ticket: VerifyTicket,
+        options: PullOptions,
+        cancel: threading.Event,
+        clock: Clock,
+    ) -> None:
+        self.ticket = ticket
+        self.buffers = Buffers()
+        self.rtt_s = float("inf")
+        self.byte_limit = 0
+        self._address = address
+        self._context = context
+        self._name = name
+        self._verify_ticket = verify_ticket
+        self._options = options
+        self._cancel = cancel
+        self._clock = clock
+        self._limiter = Limiter(options.rate, clock)
+
+    def __call__(self) -> Connection:
+        """A connection over which a manifest may be asked for. Raises Unreachable, Denied, Incompatible."""
+        blob = self.ticket()
+        ticket = self._verify_ticket(blob)
+        stream = dial(self._address, self._context, self._options.socket, self._options.connect_s)
+        connection = Connection(
+            stream,
+            clock=self._clock,
+            stop=self._cancel.is_set,
+            buffers=self.buffers,
+            idle_s=self._options.idle_s,
+            limiter=self._limiter,
+        )
+        try:
+            check_ends(ticket, sender=peer_name(stream), receiver=self._name)
+            self.rtt_s = min(self.rtt_s, rtt_s(stream))
+            self.byte_limit = ticket.byte_limit
+            connection.send(hello("receive", blob))
+            check_welcome(connection.receive())
+        except BaseException:
+            connection.close()
+            raise
+        return connection

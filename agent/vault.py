@@ -1,0 +1,197 @@
+"""The node's checkpoints: registered under an identity, pinned, their chunks findable, served to peers with a ticket.
+
+A checkpoint that the job made is pinned by hard links before anything reads it, so that the job's own pruning cannot
+take it away; one that came from a peer lies in ``received`` and belongs to nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+from heliotrope.foundation.errors import Denied, NotFound
+from heliotrope.foundation.model import Checkpoint
+from heliotrope.foundation.tickets import Ticket
+
+from .checkpoints import manifest as manifests
+from .checkpoints import scan
+from .checkpoints.manifest import Manifest
+from .checkpoints.pins import Pins
+from .checkpoints.reader import CheckpointReader
+from .checkpoints.registry import CheckpointRecord, CheckpointRegister
+from .checkpoints.store import ChunkStore
+from .held import HeldJobs
+
+DIGEST_THREADS = min(os.cpu_count() or 1, 8)
+
+
+class Vault:
+    """Safe to use from several threads; every public method leaves a whole state behind."""
+
+    def __init__(self, register: CheckpointRegister, pins: Pins, store: ChunkStore, held: HeldJobs) -> None:
+        self._register = register
+        self._pins = pins
+        self._store = store
+        self._held = held
+        self._lock = threading.Lock()  # one registration at a time: two of one folder would give two identities
+
+    @property
+    def store(self) -> ChunkStore:
+        return self._store
+
+    def add(self, job_id: str, epoch: int, path: Path, step: int | None) -> Checkpoint:
+        """Register a whole checkpoint of this node's job; the same one again returns the identity it has.
+
+        Raises Conflict when it changes while it is read, NotFound when the job removed it meanwhile.
+        """
+        with self._lock:
+            known = self._known(job_id, epoch, path)
+            if known is not None:
+                return known
+            pin = self._pins.pin(_pin_name(job_id, epoch, path.name, path), path)
+            try:
+                manifest = scan.build(pin.root, threads=DIGEST_THREADS)
+                record = self._register.add(
+                    job_id,
+                    epoch,
+                    name=path.name,
+                    path=pin.root,
+                    manifest_digest=manifests.digest(manifest),
+                    state_bytes=manifest.state_bytes,
+                    step=step,
+                )
+            except BaseException:
+                self._pins.unpin(pin.name)
+                raise
+            self._store.add_reference(_reference(record), manifest, pin.root)
+            return _checkpoint(record)
+
+    def adopt(self, job_id: str, checkpoint: Checkpoint, path: Path, manifest: Manifest) -> None:
+        """Register a verified checkpoint that came from a peer under the identity that it has."""
+        record = CheckpointRecord(
+            job_id,
+            checkpoint.epoch,
+            checkpoint.sequence,
+            path.name,
+            str(path),
+            checkpoint.manifest_digest.hex(),
+            checkpoint.state_bytes,
+            checkpoint.step,
+        )
+        self._store.add_reference(_reference(record), manifest, path)
+        self._register.adopt(record)
+
+    def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
+        """Oldest first."""
+        return tuple(_checkpoint(record) for record in self._register.checkpoints(job_id))
+
+    def find(self, job_id: str, checkpoint: Checkpoint) -> Checkpoint | None:
+        """The held checkpoint of that identity and content."""
+        held = (one for one in self.checkpoints(job_id) if one.key == checkpoint.key)
+        return next((one for one in held if one.manifest_digest == checkpoint.manifest_digest), None)
+
+    def path(self, job_id: str, checkpoint: Checkpoint) -> Path:
+        """Where its files are. Raises NotFound."""
+        for record in self._register.checkpoints(job_id):
+            if record.identity == checkpoint.key and record.manifest_digest == checkpoint.manifest_digest.hex():
+                return Path(record.path)
+        raise NotFound(
+            f"cannot find checkpoint {checkpoint.epoch}.{checkpoint.sequence} of job {job_id} on this node; "
+            "pull it from its holder"
+        )
+
+    def knows(self, job_id: str, epoch: int, path: Path) -> bool:
+        """Whether this very entry of the job's checkpoint folder is registered."""
+        return self._known(job_id, epoch, path) is not None
+
+    def newest_reader(self, job_id: str) -> CheckpointReader | None:
+        """The newest checkpoint here, as a base for deltas."""
+        newest = self._register.newest(job_id)
+        return self._store.reference_of(bytes.fromhex(newest.manifest_digest)) if newest else None
+
+    def prune(self, job_id: str, keep_count: int, *, spare: tuple[tuple[int, int], ...] = ()) -> None:
+        """Let go of all but the newest ``keep_count`` and those spared (being sent, a base, resumed from)."""
+        for record in self._register.checkpoints(job_id)[:-keep_count]:
+            if record.identity not in spare:
+                self._drop(record)
+
+    def forget_job(self, job_id: str) -> None:
+        """Let go of everything of a job."""
+        for record in self._register.checkpoints(job_id):
+            self._drop(record)
+        self._register.forget_job(job_id)
+
+    # -- for the transfer server
+
+    def open_source(self, ticket: Ticket, reference: str) -> CheckpointReader:
+        """The checkpoint that a peer asks for by its manifest's digest. Raises NotFound, Denied."""
+        try:
+            digest = bytes.fromhex(reference)
+        except ValueError as error:
+            raise NotFound(f"cannot open checkpoint {reference[:32]!r}: not a manifest digest") from error
+        reader = self._of_job(ticket, digest)
+        if reader is None:
+            raise NotFound(f"cannot open checkpoint {reference[:16]} of job {ticket.job_id}: it is not on this node")
+        return reader
+
+    def open_base(self, ticket: Ticket, digest: bytes) -> CheckpointReader | None:
+        """An older checkpoint of the same job, if it is still here."""
+        return self._of_job(ticket, digest)
+
+    def _of_job(self, ticket: Ticket, digest: bytes) -> CheckpointReader | None:
+        text = digest.hex()
+        if not any(record.manifest_digest == text for record in self._register.checkpoints(ticket.job_id)):
+            others = [job for job in self._register.jobs() if job != ticket.job_id]
+            if any(record.manifest_digest == text for job in others for record in self._register.checkpoints(job)):
+                raise Denied(f"cannot open checkpoint {text[:16]}: the ticket is for job {ticket.job_id}")
+            return None
+        return self._store.reference_of(digest)
+
+    def _known(self, job_id: str, epoch: int, path: Path) -> Checkpoint | None:
+        try:
+            name = _pin_name(job_id, epoch, path.name, path)
+        except FileNotFoundError as error:
+            raise NotFound(f"cannot read checkpoint {path}: the job removed it; ask for a new one") from error
+        for record in self._register.checkpoints(job_id):
+            if record.epoch == epoch and Path(record.path) == self._root(name):
+                return _checkpoint(record)
+        return None
+
+    def _root(self, pin_name: str) -> Path:
+        try:
+            return self._pins.get(pin_name).root
+        except NotFound:
+            return Path()
+
+    def _drop(self, record: CheckpointRecord) -> None:
+        self._register.remove(record)
+        self._store.remove_reference(_reference(record))
+        path = Path(record.path)
+        for name in self._pins.names():
+            if self._root(name) == path:
+                self._pins.unpin(name)
+                return
+        received = self._held.folder(record.job_id) / "received"
+        if path.is_relative_to(received):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _checkpoint(record: CheckpointRecord) -> Checkpoint:
+    return Checkpoint(
+        epoch=record.epoch,
+        sequence=record.sequence,
+        manifest_digest=bytes.fromhex(record.manifest_digest),
+        state_bytes=record.state_bytes,
+        step=record.step or 0,
+    )
+
+
+def _reference(record: CheckpointRecord) -> str:
+    return f"{record.job_id}.{record.epoch}.{record.sequence}"
+
+
+def _pin_name(job_id: str, epoch: int, name: str, path: Path) -> str:
+    """A folder that was renamed into place keeps its inode: a new one under an old name is another checkpoint."""
+    return f"{job_id}.{epoch}.{name}.{path.lstat().st_ino}"

@@ -1,0 +1,72 @@
+"""The coordinator's configuration file."""
+
+from __future__ import annotations
+
+from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
+
+from .forecasts.siteconfig import SiteConfig
+
+
+class LinkConfig(Strict):
+    """What is declared of a direction between two sites; measured transfers replace the rate after five samples."""
+
+    source: str
+    destination: str
+    bandwidth_bytes_per_s: Positive
+    latency_s: NotNegative = 0.0
+    energy_j_per_byte: NotNegative = 0.0
+    both_ways: bool = True
+
+
+class TraceClockConfig(Strict):
+    """Only for demonstrations and tests on recorded series: trace time may start elsewhere and run faster."""
+
+    start: str = ""  # RFC 3339 with zone; empty: trace time is real time
+    scale: Positive = 1.0
+
+
+class PlannerConfig(Strict):
+    """How often and how boldly jobs are moved."""
+
+    enabled: bool = True
+    interval_s: Positive = 10.0
+    dwell_s: NotNegative = 900.0
+    default_bandwidth_bytes_per_s: Positive = 12_500_000.0  # 100 Mbit/s, for links that nobody declared
+    default_energy_j_per_byte: NotNegative = 3.6e-5  # 0.01 kWh/GB: docs/decisions.md has the source
+    placement_backoff_s: NotNegative = 60.0  # after a failed move or placement, before the same pair is tried again
+
+
+class SagaConfig(Strict):
+    """Deadlines of the steps of a move, and how long the source keeps its copy."""
+
+    prepare_timeout_s: Positive = 900.0
+    staging_timeout_s: Positive = 86_400.0
+    sending_timeout_s: Positive = 86_400.0
+    starting_timeout_s: Positive = 600.0
+    abort_timeout_s: Positive = 600.0
+    retention_s: NotNegative = 300.0
+    finished_retention_s: NotNegative = 7 * 86_400.0
+    lease_margin_s: NotNegative = 30.0
+
+
+class LedgerConfig(Strict):
+    """How finely energy is kept."""
+
+    interval_s: Positive = 300.0
+
+
+class CoordinatorConfig(Strict):
+    """Everything ``heliotrope coordinator --config FILE`` reads. Relative paths are relative to the file."""
+
+    identity: str
+    state_dir: str
+    listen: str = "0.0.0.0:7440"
+    heartbeat_interval_s: Positive = 10.0
+    sites: tuple[SiteConfig, ...] = ()
+    links: tuple[LinkConfig, ...] = ()
+    trace: TraceClockConfig = TraceClockConfig()
+    planner: PlannerConfig = PlannerConfig()
+    saga: SagaConfig = SagaConfig()
+    ledger: LedgerConfig = LedgerConfig()
+    bundle_limit_bytes: Count = 4 * 1024**3
+    log_limit_bytes: Count = 256 * 1024**2  # per job

@@ -1,0 +1,197 @@
+"""What one site's power is and will be: intensity, renewable share, windows, on real time.
+
+Accounting (papers/feasibility.md; ours): of a site's load, own generation covers min(load, generation); the rest is
+grid import, renewable by the grid's hourly share. Own generation carries its life-cycle factor where life-cycle
+intensity is used. A window never counts as 100 %. Figures are per unit of energy at the site's meter: whoever books a
+node's energy multiplies by PUE once, first. A battery is not modelled yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from .clock import TraceClock
+from .series import Floats, Series, unix_s
+from .siteconfig import SiteConfig
+from .sources import Sources, open_sources
+from .windows import Window, Windows, find
+
+SAMPLE_S = 300.0  # trace seconds between samples of a mean: the solar series' step
+SAMPLES_LIMIT = 20_000
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """A site as the planner needs it, all durations in real seconds; None is unknown.
+
+    ``profile_ratio[k]`` is the mean non-renewable share [0..1] in real seconds [k, k+1) x ``profile_step_s`` from now.
+    The window history is of the window lengths: 5th percentile and longest.
+    """
+
+    intensity_g_per_kwh: float | None
+    nonrenewable_ratio: float | None
+    profile_ratio: tuple[float, ...]
+    profile_step_s: float
+    window_remaining_s: float
+    next_window_s: float | None
+    window_p05_s: float | None
+    window_longest_s: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What a page draws: (n,) real times, intensity [g/kWh] and renewable share, windows in real time."""
+
+    times: tuple[datetime, ...]
+    intensity_g_per_kwh: tuple[float | None, ...]
+    renewable_ratio: tuple[float | None, ...]
+    windows: tuple[Window, ...]
+
+
+class SiteForecast:
+    """One site's forecast on a trace clock; every ``utc`` argument is real time, every duration real seconds."""
+
+    def __init__(self, config: SiteConfig, clock: TraceClock, sources: Sources) -> None:
+        self.config = config
+        self.clock = clock
+        self._sources = sources
+        self._windows: Windows = find(sources.rule_series(config), config.window)
+
+    def intensity_now_g_per_kwh(self, utc: datetime) -> float:
+        """Carbon intensity of the site's load now, own generation included; NaN if unknown."""
+        return float(self._intensity(self._at(utc))[0])
+
+    def renewable_ratio(self, utc: datetime) -> float:
+        """Renewable share of the site's load now, 0..1; NaN if unknown."""
+        return float(self._renewable(self._at(utc))[0])
+
+    def mean_intensity_g_per_kwh(self, utc: datetime, duration_s: float) -> float:
+        """Mean intensity of a constant load over the next real seconds; NaN if any part is unknown."""
+        return float(np.mean(self._intensity(self._samples(utc, duration_s))))
+
+    def mean_renewable_ratio(self, utc: datetime, duration_s: float) -> float:
+        """Mean renewable share of a constant load over the next real seconds; NaN if any part is unknown."""
+        return float(np.mean(self._renewable(self._samples(utc, duration_s))))
+
+    def window(self, utc: datetime) -> Window | None:
+        """The window open now, in real time."""
+        return self._real_window(self._windows.window_at(self.clock.trace(utc)))
+
+    def next_window(self, utc: datetime) -> Window | None:
+        """The first window that opens after now, in real time."""
+        return self._real_window(self._windows.next_window(self.clock.trace(utc)))
+
+    def window_remaining_s(self, utc: datetime) -> float:
+        """How long the open window still lasts; 0 if none is open."""
+        return self.clock.real_s(self._windows.remaining_s(self.clock.trace(utc)))
+
+    def next_window_in_s(self, utc: datetime) -> float | None:
+        """How long until the next window opens; None if none is known."""
+        window = self.next_window(utc)
+        return None if window is None else unix_s(window.start_utc) - unix_s(utc)
+
+    def outlook(self, utc: datetime, horizon_s: float, steps: int = 96) -> Outlook:
+        """The site's future as the planner's input, ``steps`` means over ``horizon_s`` real seconds.
+
+        The profile ends where the forecast does: its length says how much of the horizon is known.
+        """
+        step_s = horizon_s / steps
+        stamps = self._samples(utc, horizon_s, steps)
+        means = 1.0 - np.mean(self._renewable(stamps).reshape(steps, -1), axis=1)
+        known = int(np.argmax(np.isnan(means))) if np.any(np.isnan(means)) else steps
+        longest_s, p05_s = self._windows.length_quantile_s(1.0), self._windows.length_quantile_s(0.05)
+        return Outlook(
+            intensity_g_per_kwh=_known(self.intensity_now_g_per_kwh(utc)),
+            nonrenewable_ratio=_known(1.0 - self.renewable_ratio(utc)),
+            profile_ratio=tuple(np.clip(means[:known], 0.0, 1.0).tolist()),
+            profile_step_s=step_s,
+            window_remaining_s=self.window_remaining_s(utc),
+            next_window_s=self.next_window_in_s(utc),
+            window_p05_s=None if p05_s is None else self.clock.real_s(p05_s),
+            window_longest_s=None if longest_s is None else self.clock.real_s(longest_s),
+            note=self.unknown_because(utc),
+        )
+
+    def timeline(self, start: datetime, end: datetime, points: int = 200) -> Timeline:
+        """``points`` equidistant samples over [start, end] real time, and the windows in between."""
+        times = [start + (end - start) * (k / max(points - 1, 1)) for k in range(points)]
+        stamps = np.array([unix_s(self.clock.trace(time)) for time in times])
+        windows = self._windows.between(self.clock.trace(start), self.clock.trace(end))
+        return Timeline(
+            times=tuple(times),
+            intensity_g_per_kwh=tuple(_known(value) for value in self._intensity(stamps).tolist()),
+            renewable_ratio=tuple(_known(value) for value in self._renewable(stamps).tolist()),
+            windows=tuple(Window(self.clock.real(w.start_utc), self.clock.real(w.end_utc)) for w in windows),
+        )
+
+    def unknown_because(self, utc: datetime) -> str:
+        """Why a figure is unknown now, for people; empty if all are known."""
+        stamp = self._at(utc)
+        named = ((field, series) for field, series in self._sources.named() if np.isnan(series.at_s(stamp)[0]))
+        causes = [f"{field} ({series.name}) {_cause(series, float(stamp[0]))}" for field, series in named]
+        return "; ".join(causes)
+
+    def with_load(self, load_w: float) -> SiteForecast:
+        """The same site at another IT load [W]: the metered one instead of the declared one, once it is known."""
+        return SiteForecast(msgspec.structs.replace(self.config, load_w=load_w), self.clock, self._sources)
+
+    def _at(self, utc: datetime) -> Floats:
+        return np.array([unix_s(self.clock.trace(utc))])
+
+    def _samples(self, utc: datetime, duration_s: float, parts: int = 1) -> Floats:
+        """Trace times in the middle of equal slices of the span (a midpoint rule), equally many in each part."""
+        first_s = unix_s(self.clock.trace(utc))
+        length_s = self.clock.trace_s(duration_s)
+        each = int(np.clip(np.ceil(length_s / parts / SAMPLE_S), 1, max(SAMPLES_LIMIT // parts, 1)))
+        middles = (np.arange(each * parts, dtype=np.float64) + 0.5) * (length_s / (each * parts))
+        samples: Floats = first_s + middles
+        return samples
+
+    def _own_ratio(self, stamps: Floats) -> Floats:
+        """Share of the load that own generation covers."""
+        own_w = self._sources.generation.at_s(stamps)
+        load_w = self.config.load_w * self.config.pue
+        if load_w <= 0:
+            return np.zeros(stamps.shape)
+        ratio: Floats = np.minimum(own_w, load_w) / load_w
+        return ratio
+
+    def _renewable(self, stamps: Floats) -> Floats:
+        own = self._own_ratio(stamps)
+        return own + _grid_part(own, self._sources.renewable.at_s(stamps))
+
+    def _intensity(self, stamps: Floats) -> Floats:
+        own = self._own_ratio(stamps)
+        return own * self.config.own_factor_g_per_kwh() + _grid_part(own, self._sources.intensity.at_s(stamps))
+
+    def _real_window(self, window: Window | None) -> Window | None:
+        return window and Window(self.clock.real(window.start_utc), self.clock.real(window.end_utc))
+
+
+def open_site(config: SiteConfig, clock: TraceClock, folder: Path | None = None) -> SiteForecast:
+    """Read a site's traces (relative files are looked up in ``folder``) and build its forecast.
+
+    Raises InvalidInput naming site and field, or the trace's file, line and column.
+    """
+    return SiteForecast(config, clock, open_sources(config, clock.start_trace_utc, folder))
+
+
+def _grid_part(own_ratio: Floats, grid: Floats) -> Floats:
+    """The grid's contribution; an unknown grid does not matter while nothing is imported."""
+    part: Floats = np.where(own_ratio >= 1.0, 0.0, (1.0 - own_ratio) * grid)
+    return part
+
+
+def _cause(series: Series, stamp_s: float) -> str:
+    if stamp_s < series.start_s:
+        return "has not begun"
+    return "has ended" if stamp_s >= series.end_s else "has no value for this time"
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

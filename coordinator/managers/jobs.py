@@ -1,0 +1,244 @@
+"""Jobs: what agents report of their runs, what owners want of them, restarts, and the clearing away afterwards."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from functools import partial
+
+from heliotrope.foundation.errors import Conflict
+from heliotrope.foundation.model import CommandResult, JobReport, JobState, MigrationKind, Progress, RunState
+
+from ..state import model
+from ..state.database import Transaction
+from ..state.model import Command, Job, Migration, Wanted, replace
+from . import orders
+from .saga import Saga
+from .world import World
+
+log = logging.getLogger("heliotrope.coordinator.jobs")
+
+RESTART_DELAY_S = 2.0
+RESTART_DELAY_LIMIT_S = 300.0
+
+
+class JobManager:
+    """Brings each job to the state its owner wants."""
+
+    def __init__(self, world: World, saga: Saga) -> None:
+        self._world = world
+        self._saga = saga
+
+    def ensure(self, tx: Transaction) -> bool:
+        advanced = False
+        for job in tx.jobs.all(ended=False):
+            if job.wanted is Wanted.CANCEL:
+                advanced = self._cancel(tx, job) or advanced
+            elif job.wanted is Wanted.PAUSE:
+                advanced = self._pause(tx, job) or advanced
+            elif job.state is JobState.PAUSED:
+                tx.jobs.put(replace(job, state=JobState.PENDING))
+                advanced = True
+        self._release(tx)
+        return advanced
+
+    def on_report(self, tx: Transaction, node_id: str, report: JobReport) -> None:
+        """A run's state as its agent sees it. Reports of older epochs change nothing but may fence their sender."""
+        job = tx.jobs.find(report.job_id)
+        if job is None:
+            log.warning("node %s runs job %s, which this coordinator does not know", node_id, report.job_id)
+            return
+        if report.epoch > job.epoch:
+            job = self._adopt_newer(tx, job, node_id, report)
+        self._note_copies(tx, job, node_id, report)
+        if report.epoch < job.epoch or job.node_id != node_id or job.state.ended:
+            if report.state.alive:
+                self._fence(tx, job, node_id, report.epoch)
+            return
+        if report.attempt < job.attempt:
+            return
+        job = replace(job, progress=_newer(job.progress, report.progress), attempt=report.attempt)
+        tx.jobs.put(job)
+        tx.after_commit(self._world.changed)
+        if not report.state.alive:
+            self._run_ended(tx, job, report)
+
+    def on_hello(self, tx: Transaction, node_id: str, reports: tuple[JobReport, ...]) -> None:
+        """What the node holds; a job it should run and does not name is gone from it (its disk was wiped)."""
+        named = {report.job_id for report in reports}
+        for report in reports:
+            self.on_report(tx, node_id, report)
+        for job in tx.jobs.on_node(node_id):
+            unknown = job.job_id not in named
+            if unknown and job.state is JobState.RUNNING and tx.migrations.open_of(job.job_id) is None:
+                tx.jobs.drop_copies(job.job_id, node_id)
+                lost = JobReport(
+                    job_id=job.job_id,
+                    epoch=job.epoch,
+                    attempt=job.attempt,
+                    state=RunState.LOST,
+                    fault="node",
+                    message=f"{node_id} came back without it",
+                )
+                self._run_ended(tx, job, lost)
+
+    def on_result(self, tx: Transaction, command: Command, result: CommandResult) -> None:
+        """An order outside any migration ended."""
+        job = tx.jobs.find(command.job_id)
+        if job is None or result.error is not None:
+            return
+        if isinstance(command.order, model.Stop) and job.wanted is Wanted.CANCEL and job.epoch == command.epoch:
+            self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
+        elif isinstance(command.order, model.Release):
+            tx.jobs.drop_copies(job.job_id, command.node_id)
+
+    # -- ends of runs
+
+    def _run_ended(self, tx: Transaction, job: Job, report: JobReport) -> None:
+        migration = tx.migrations.open_of(job.job_id)
+        if migration is not None:
+            self._saga.run_ended(tx, job, migration, report.state, report.message)
+            if tx.migrations.open_of(job.job_id) is not None:
+                return
+            job = tx.jobs.get(job.job_id)
+        if report.state is RunState.FINISHED:
+            self._end(tx, job, JobState.FINISHED, "", exit_code=report.exit_code)
+        elif job.wanted is Wanted.CANCEL:
+            self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
+        elif report.state is RunState.STOPPED:
+            self._again(tx, job, "it stopped by itself and asked to be resumed", delay_s=RESTART_DELAY_S)
+        else:
+            self._restart_or_fail(tx, job, report)
+
+    def _restart_or_fail(self, tx: Transaction, job: Job, report: JobReport) -> None:
+        cause = report.message or f"exit code {report.exit_code}"
+        if job.restart_count >= job.spec.policy.restart_limit:
+            message = f"{cause}; it was restarted {job.restart_count} times, the limit of policy.restart_limit"
+            self._end(tx, job, JobState.FAILED, message, fault=report.fault, exit_code=report.exit_code)
+            return
+        delay_s = min(RESTART_DELAY_S * 2**job.restart_count, RESTART_DELAY_LIMIT_S)
+        job = replace(job, restart_count=job.restart_count + 1, fault=report.fault)
+        self._again(tx, job, f"restarting: {cause}", delay_s=delay_s)
+
+    def _again(self, tx: Transaction, job: Job, message: str, *, delay_s: float) -> None:
+        now = self._world.utc()
+        self._close_run(tx, job, message)
+        after = now + timedelta(seconds=delay_s)
+        state = JobState.PAUSED if job.wanted is Wanted.PAUSE else JobState.PENDING
+        tx.jobs.put(replace(job, state=state, node_id="", message=message, restart_after_utc=after))
+
+    def _end(
+        self, tx: Transaction, job: Job, state: JobState, message: str, *, fault: str = "", exit_code: int | None = None
+    ) -> None:
+        now = self._world.utc()
+        self._close_run(tx, job, message or state.lower())
+        tx.jobs.put(replace(job, state=state, message=message, fault=fault, exit_code=exit_code, ended_utc=now))
+        last = job.node_id or (tx.jobs.runs(job.job_id)[-1].node_id if job.epoch else "")
+        for node_id in {copy.node_id for copy in tx.jobs.copies(job.job_id)} - {last}:
+            self._order_release(tx, job, node_id)
+        tx.commands.prune(job.job_id)
+        self._world.granted_at_s.pop(job.job_id, None)
+        tx.after_commit(self._world.changed)
+
+    def _close_run(self, tx: Transaction, job: Job, reason: str) -> None:
+        run = tx.jobs.run(job.job_id, job.epoch)
+        if run is not None and run.ended_utc is None:
+            tx.jobs.put_run(replace(run, ended_utc=self._world.utc(), end_reason=reason))
+
+    # -- what owners want
+
+    def _cancel(self, tx: Transaction, job: Job) -> bool:
+        migration = tx.migrations.open_of(job.job_id)
+        if migration is not None:
+            return self._saga.cancel(tx, job, migration, "the job was cancelled")
+        if not job.node_id:
+            self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
+            return True
+        stops = [one for one in tx.commands.open_of_job(job.job_id) if isinstance(one.order, model.Stop)]
+        if not stops:
+            self._send(tx, orders.command(self._world, job, job.node_id, model.Stop(grace_s=job.spec.policy.grace_s)))
+        return False
+
+    def _pause(self, tx: Transaction, job: Job) -> bool:
+        if job.state is JobState.PENDING:
+            tx.jobs.put(replace(job, state=JobState.PAUSED, message=""))
+            return True
+        if job.state is not JobState.RUNNING or tx.migrations.open_of(job.job_id) is not None:
+            return False
+        try:
+            self._saga.begin(tx, MigrationKind.PAUSE, job, None, cause="operator")
+        except Conflict:
+            return False
+        return True
+
+    # -- clearing away
+
+    def _release(self, tx: Transaction) -> None:
+        """The source deletes after the destination's own first checkpoint is durable and the retention time passed."""
+        now = self._world.utc()
+        for migration in tx.migrations.unreleased():
+            ended = migration.steps[-1].entered_utc
+            if (now - ended).total_seconds() < self._world.config.saga.retention_s:
+                continue
+            job = tx.jobs.get(migration.job_id)
+            own = [copy for copy in tx.jobs.copies(job.job_id) if copy.checkpoint.epoch >= migration.epoch]
+            if own or job.state.ended:
+                self._release_one(tx, job, migration)
+
+    def _release_one(self, tx: Transaction, job: Job, migration: Migration) -> None:
+        later = tx.migrations.open_of(job.job_id)
+        if later is not None:
+            return
+        tx.migrations.put(replace(migration, released=True))
+        if migration.source_node and migration.source_node != job.node_id:
+            self._order_release(tx, job, migration.source_node)
+
+    def _order_release(self, tx: Transaction, job: Job, node_id: str) -> None:
+        self._send(tx, orders.command(self._world, job, node_id, model.Release(keep_logs=True)))
+
+    # -- agents that know more, or less
+
+    def _adopt_newer(self, tx: Transaction, job: Job, node_id: str, report: JobReport) -> Job:
+        """An agent reports an epoch above ours: this database is an old copy. Epochs go on above any that was seen."""
+        log.warning("job %s: node %s reports epoch %d above %d", job.job_id, node_id, report.epoch, job.epoch)
+        migration = tx.migrations.open_of(job.job_id)
+        if migration is not None:
+            self._saga.cancel(tx, job, migration, "an agent reported a newer epoch: this database was restored")
+            job = tx.jobs.get(job.job_id)
+        node = tx.nodes.get(node_id)
+        job = replace(job, epoch=report.epoch, attempt=report.attempt)
+        if report.state.alive:
+            job = replace(job, node_id=node_id, site=node.site, state=JobState.RUNNING)
+            started = report.started_utc or self._world.utc()
+            tx.jobs.put_run(
+                model.Run(job_id=job.job_id, epoch=job.epoch, node_id=node_id, site=node.site, started_utc=started)
+            )
+        tx.jobs.put(job)
+        return job
+
+    def _note_copies(self, tx: Transaction, job: Job, node_id: str, report: JobReport) -> None:
+        """Verified copies at the node; a checkpoint made under an epoch that the node did not hold is refused."""
+        holders = {run.epoch: run.node_id for run in tx.jobs.runs(job.job_id)}
+        elsewhere = {copy.checkpoint.manifest_digest for copy in tx.jobs.copies(job.job_id)}
+        kept = [
+            checkpoint
+            for checkpoint in report.checkpoints
+            if holders.get(checkpoint.epoch) == node_id or checkpoint.manifest_digest in elsewhere
+        ]
+        tx.jobs.set_copies(job.job_id, node_id, kept)
+
+    def _fence(self, tx: Transaction, job: Job, node_id: str, epoch: int) -> None:
+        """A run under a lease that has passed on must not go on."""
+        waiting = [one for one in tx.commands.open_of_job(job.job_id) if one.node_id == node_id]
+        if not any(isinstance(one.order, model.Stop) and one.epoch >= epoch for one in waiting):
+            order = model.Stop(grace_s=job.spec.policy.grace_s)
+            self._send(tx, replace(orders.command(self._world, job, node_id, order), epoch=epoch))
+
+    def _send(self, tx: Transaction, command: Command) -> None:
+        tx.commands.add(command)
+        tx.after_commit(partial(self._world.wake, command.node_id))
+
+
+def _newer(known: Progress, reported: Progress) -> Progress:
+    """A run that has not reported yet does not wipe what its predecessor said."""
+    return reported if reported.reported_utc is not None else known

@@ -1,0 +1,1 @@
+"""gRPC: messages end here, records begin."""

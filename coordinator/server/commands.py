@@ -1,0 +1,41 @@
+"""Orders as messages."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from heliotrope.foundation import wire
+from heliotrope.v1 import fleet_pb2 as pb
+
+from ..state import model
+from ..state.model import Command, Order
+
+
+def to_wire(command: Command) -> pb.Command:
+    """The message of an order."""
+    message: pb.Command = wire.to_message(command, pb.Command)
+    order = command.order
+    kind = str(order.__struct_config__.tag)
+    body = getattr(message, kind)
+    body.SetInParent()
+    body.CopyFrom(_body(order, type(body)))
+    return message
+
+
+def _body(order: Order, kind: type[Message]) -> Message:
+    body: Message = wire.to_message(order, kind)
+    for start, target in _starts(order, body):
+        target.bundle.digest = start.bundle_digest
+        target.bundle.size_bytes = start.bundle_bytes
+    return body
+
+
+def _starts(order: Order, body: Message) -> list[tuple[model.Start | model.Prepare, pb.Start | pb.Prepare]]:
+    """The parts that carry a bundle, beside their messages."""
+    if isinstance(order, model.Start | model.Prepare):
+        assert isinstance(body, pb.Start | pb.Prepare)
+        return [(order, body)]
+    if isinstance(order, model.Resume):
+        assert isinstance(body, pb.Resume)
+        return [(order.start, body.start)]
+    return []

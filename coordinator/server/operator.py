@@ -1,0 +1,299 @@
+"""OperatorService: what people and programs ask of the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import grpc.aio
+
+from heliotrope.foundation import jobspec, tls, wire
+from heliotrope.foundation.errors import Conflict, InvalidInput, NotFound, Unreachable
+from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.model import JobState, MigrationKind
+from heliotrope.v1 import operator_pb2 as pb
+from heliotrope.v1 import operator_pb2_grpc
+
+from ..bundles import BundleStore
+from ..engine import Engine
+from ..logstore import LogStore
+from ..managers import orders
+from ..managers.saga import Saga
+from ..managers.world import World, new_id
+from ..state import model
+from ..state.database import Transaction
+from ..state.model import Job, Node, Wanted, replace
+from . import reports
+from .changes import Changes
+from .logs import follow
+from .relays import Relays
+from .views import Views, moment
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+LIST_LIMIT = 100
+A = TypeVar("A")
+
+
+class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
+    """The operators' side; roles are checked around it (:mod:`.guard`)."""
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        engine: Engine,
+        saga: Saga,
+        views: Views,
+        bundles: BundleStore,
+        logs: LogStore,
+        relays: Relays,
+        changes: Changes,
+    ) -> None:
+        self._world = world
+        self._engine = engine
+        self._saga = saga
+        self._views = views
+        self._bundles = bundles
+        self._logs = logs
+        self._relays = relays
+        self._changes = changes
+
+    # -- reading
+
+    async def GetFleet(self, request: pb.GetFleetRequest, context: Context) -> pb.Fleet:
+        return await self._engine.run(self._views.fleet, ensure=False)
+
+    async def WatchFleet(self, request: pb.WatchFleetRequest, context: Context) -> AsyncIterator[pb.Fleet]:
+        interval_s = max(request.interval.ToMilliseconds() / 1000, 0.1) if request.HasField("interval") else 1.0
+        while True:
+            yield await self._engine.run(self._views.fleet, ensure=False)
+            await asyncio.sleep(interval_s)
+            await self._changes.wait(timeout_s=max(interval_s, 1.0))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.Job:
+        return await self._engine.run(lambda tx: self._views.job(tx, tx.jobs.resolve(request.job)), ensure=False)
+
+    async def GetMigration(self, request: pb.GetMigrationRequest, context: Context) -> pb.Migration:
+        return await self._engine.run(
+            lambda tx: self._views.migration(tx.migrations.get(request.migration_id)), ensure=False
+        )
+
+    async def ListMigrations(self, request: pb.ListMigrationsRequest, context: Context) -> pb.MigrationList:
+        def read(tx: Transaction) -> pb.MigrationList:
+            job_id = tx.jobs.resolve(request.job).job_id if request.job else ""
+            found = tx.migrations.all(job_id=job_id, limit=request.limit_count or LIST_LIMIT)
+            return pb.MigrationList(migrations=[self._views.migration(one) for one in found])
+
+        return await self._engine.run(read, ensure=False)
+
+    async def GetDecision(self, request: pb.GetDecisionRequest, context: Context) -> pb.Decision:
+        def read(tx: Transaction) -> pb.Decision:
+            decision = tx.decisions.find(request.decision_id)
+            if decision is None:
+                decision = tx.decisions.latest(tx.jobs.resolve(request.decision_id).job_id)
+            if decision is None:
+                raise NotFound(f"cannot explain job {request.decision_id}: nothing was decided about it yet")
+            return self._views.decision(decision)
+
+        return await self._engine.run(read, ensure=False)
+
+    async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Context) -> pb.DecisionList:
+        def read(tx: Transaction) -> pb.DecisionList:
+            job_id = tx.jobs.resolve(request.job).job_id if request.job else ""
+            found = tx.decisions.all(job_id=job_id, limit=request.limit_count or LIST_LIMIT)
+            return pb.DecisionList(decisions=[self._views.decision(one) for one in found])
+
+        return await self._engine.run(read, ensure=False)
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.Report:
+        start = wire.timestamp_utc(request.start) if moment(request.start) else None
+        end = wire.timestamp_utc(request.end) if moment(request.end) else None
+
+        def read(tx: Transaction) -> pb.Report:
+            job = tx.jobs.resolve(request.job) if request.job else None
+            return reports.report(self._world, tx, start=start, end=end, job=job)
+
+        return await self._engine.run(read, ensure=False)
+
+    # -- jobs
+
+    async def SubmitJob(self, request_iterator: AsyncIterator[pb.SubmitJobRequest], context: Context) -> pb.Job:
+        requests = aiter(request_iterator)
+        first = await anext(requests, None)
+        if first is None or not first.HasField("header"):
+            raise InvalidInput("field header: the first message of a submission must carry it")
+        header = first.header
+        spec = wire.from_message(header.spec, JobSpec)
+        jobspec.check(spec)
+        self._check_sites(spec)
+        caller = str(tls.peer_name_from_context(context))
+        digest, size_bytes = bytes(header.bundle.digest), header.bundle.size_bytes
+        if not self._bundles.has(digest):
+            with self._bundles.receive(digest, size_bytes, spec.name) as upload:
+                upload.write(first.data)
+                async for request in requests:
+                    await asyncio.to_thread(upload.write, request.data)
+                await asyncio.to_thread(upload.finish)
+
+        def change(tx: Transaction) -> pb.Job:
+            known = tx.requests.find(caller, header.request_id)
+            if known is not None:
+                return self._views.job(tx, tx.jobs.get(known))
+            now = self._world.utc()
+            job = Job(job_id=new_id("j"), spec=spec, bundle_digest=digest, bundle_bytes=size_bytes, submitted_utc=now)
+            tx.jobs.put(job)
+            tx.requests.add(caller, header.request_id, job.job_id, now)
+            return self._views.job(tx, job)
+
+        return await self._engine.run(change)
+
+    def _check_sites(self, spec: JobSpec) -> None:
+        """A site that the fleet does not have is a typing mistake, not a wish."""
+        policy = spec.policy
+        for field in ("sites_allowed", "sites_preferred", "sites_forbidden"):
+            for site in getattr(policy, field):
+                if site not in self._world.sites:
+                    known = ", ".join(sorted(self._world.sites))
+                    raise InvalidInput(f"job: field policy.{field}: no site {site!r}; the fleet has {known}")
+
+    async def MoveJob(self, request: pb.MoveJobRequest, context: Context) -> pb.Migration:
+        def change(tx: Transaction) -> pb.Migration:
+            job = tx.jobs.resolve(request.job)
+            node = self._destination(tx, job, request.destination)
+            if job.state is not JobState.RUNNING:
+                raise Conflict(f"cannot move job {job.job_id}: it is {job.state}; only a running job is moved")
+            if not job.spec.policy.movable:
+                raise Conflict(f"cannot move job {job.job_id}: its job file says policy.movable = false")
+            migration = self._saga.begin(tx, MigrationKind.MOVE, job, node, cause="operator")
+            return self._views.migration(migration)
+
+        def again(tx: Transaction, migration_id: str) -> pb.Migration:
+            return self._views.migration(tx.migrations.get(migration_id))
+
+        return await self._once(context, request.request_id, change, again, lambda message: str(message.migration_id))
+
+    async def PauseJob(self, request: pb.ChangeJobRequest, context: Context) -> pb.Job:
+        return await self._want(context, request, Wanted.PAUSE)
+
+    async def ResumeJob(self, request: pb.ChangeJobRequest, context: Context) -> pb.Job:
+        return await self._want(context, request, Wanted.RUN)
+
+    async def CancelJob(self, request: pb.ChangeJobRequest, context: Context) -> pb.Job:
+        return await self._want(context, request, Wanted.CANCEL)
+
+    async def WatchLogs(self, request: pb.WatchLogsRequest, context: Context) -> AsyncIterator[pb.LogChunk]:
+        job = await self._engine.run(lambda tx: tx.jobs.resolve(request.job), ensure=False)
+        async for chunk in follow(self._engine, self._logs, job.job_id, request.follow, request.tail_bytes):
+            yield chunk
+
+    async def FetchOutputs(self, request: pb.FetchOutputsRequest, context: Context) -> AsyncIterator[pb.OutputChunk]:
+        def find(tx: Transaction) -> tuple[Job, str]:
+            job = tx.jobs.resolve(request.job)
+            runs = tx.jobs.runs(job.job_id)
+            node_id = job.node_id or (runs[-1].node_id if runs else "")
+            if not node_id:
+                raise Conflict(
+                    f"cannot fetch outputs of job {job.job_id}: it has not run yet; see `heliotrope job show`"
+                )
+            if node_id not in self._world.present:
+                raise Unreachable(f"cannot fetch outputs of job {job.job_id}: its node {node_id} is not connected")
+            return job, node_id
+
+        job, node_id = await self._engine.run(find, ensure=False)
+        relay = self._relays.open(node_id)
+        order = model.SendOutputs(relay_id=relay.relay_id, paths=tuple(request.paths))
+
+        def send(tx: Transaction) -> None:
+            tx.commands.add(orders.command(self._world, job, node_id, order))
+            tx.after_commit(partial(self._world.wake, node_id))
+
+        await self._engine.run(send, ensure=False)
+        try:
+            async for data in self._relays.read(relay):
+                yield pb.OutputChunk(data=data)
+        finally:
+            self._relays.close(relay)
+
+    async def _want(self, context: Context, request: pb.ChangeJobRequest, wanted: Wanted) -> pb.Job:
+        def change(tx: Transaction) -> pb.Job:
+            job = tx.jobs.resolve(request.job)
+            if job.state.ended:
+                if wanted is Wanted.CANCEL:
+                    return self._views.job(tx, job)
+                verb = "pause" if wanted is Wanted.PAUSE else "resume"
+                raise Conflict(f"cannot {verb} job {job.job_id}: it is {job.state}")
+            job = replace(job, wanted=wanted)
+            tx.jobs.put(job)
+            return self._views.job(tx, job)
+
+        def again(tx: Transaction, job_id: str) -> pb.Job:
+            return self._views.job(tx, tx.jobs.get(job_id))
+
+        return await self._once(context, request.request_id, change, again, lambda message: str(message.job_id))
+
+    def _destination(self, tx: Transaction, job: Job, name: str) -> Node:
+        """A node by id, or the freest connected node of a site. Raises NotFound, Conflict."""
+        if name in self._world.sites:
+            nodes = [node for node in tx.nodes.all() if node.site == name and node.node_id in self._world.present]
+            nodes = [node for node in nodes if not node.draining and node.node_id != job.node_id]
+            if not nodes:
+                raise Conflict(
+                    f"cannot move job {job.job_id} to site {name}: it has no other connected node in service"
+                )
+            return min(nodes, key=lambda node: (len(tx.jobs.on_node(node.node_id)), node.node_id))
+        node = tx.nodes.find(name)
+        if node is None:
+            raise NotFound(f"field destination: {name!r} is neither a node nor a site; see `heliotrope node list`")
+        if node.node_id == job.node_id:
+            raise Conflict(f"cannot move job {job.job_id} to node {name}: it runs there already")
+        if node.node_id not in self._world.present or node.draining:
+            raise Conflict(f"cannot move job {job.job_id} to node {name}: it is not connected or is being drained")
+        return node
+
+    # -- nodes
+
+    async def DrainNode(self, request: pb.DrainNodeRequest, context: Context) -> pb.Node:
+        def change(tx: Transaction) -> pb.Node:
+            node = tx.nodes.get(request.node_id)
+            node = replace(node, draining=request.enable, drain_message=request.message if request.enable else "")
+            tx.nodes.put(node)
+            return self._views.node(tx, node)
+
+        return await self._engine.run(change)
+
+    async def ForgetNode(self, request: pb.ForgetNodeRequest, context: Context) -> pb.Node:
+        def change(tx: Transaction) -> pb.Node:
+            node = tx.nodes.get(request.node_id)
+            if node.node_id in self._world.present:
+                raise Conflict(f"cannot forget node {node.node_id}: it is connected; stop its agent first, or drain it")
+            node = replace(node, forgotten=True)
+            tx.nodes.put(node)
+            for job in tx.jobs.all(ended=False):
+                tx.jobs.drop_copies(job.job_id, node.node_id)
+            return self._views.node(tx, node)
+
+        return await self._engine.run(change)
+
+    async def _once(
+        self,
+        context: Context,
+        request_id: str,
+        change: Callable[[Transaction], A],
+        again: Callable[[Transaction, str], A],
+        object_id: Callable[[A], str],
+    ) -> A:
+        """Run a change unless this caller's request id was seen: then answer with what it made."""
+        caller = str(tls.peer_name_from_context(context))
+
+        def run(tx: Transaction) -> A:
+            known = tx.requests.find(caller, request_id)
+            if known is not None:
+                return again(tx, known)
+            answer = change(tx)
+            tx.requests.add(caller, request_id, object_id(answer), self._world.utc())
+            return answer
+
+        return await self._engine.run(run)

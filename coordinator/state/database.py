@@ -1,0 +1,110 @@
+"""Opening the database and running transactions.
+
+All state changes of a coordinator run in one thread, one transaction at a time (see :mod:`..engine`), so a manager
+never meets a half-made change of another. Crash safety is the database's: WAL with synchronous=FULL, so a commit that
+returned is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.exc import DatabaseError
+
+from heliotrope.foundation.errors import Corrupt, Incompatible
+
+from . import schema
+from .commands import Commands
+from .decisions import Decisions
+from .jobs import Jobs
+from .ledger import Ledger
+from .migrations import Migrations
+from .nodes import Nodes
+from .requests import Requests
+
+
+class Transaction:
+    """The repositories over one open transaction, and what to do around its commit."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.jobs = Jobs(connection)
+        self.nodes = Nodes(connection)
+        self.migrations = Migrations(connection)
+        self.commands = Commands(connection)
+        self.decisions = Decisions(connection)
+        self.ledger = Ledger(connection)
+        self.requests = Requests(connection)
+        self._before: list[Callable[[], None]] = []
+        self._after: list[Callable[[], None]] = []
+
+    def before_commit(self, action: Callable[[], None]) -> None:
+        self._before.append(action)
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """``action`` runs once the change is on disk, never when it was rolled back."""
+        self._after.append(action)
+
+    def run_before(self) -> None:
+        for action in self._before:
+            action()
+
+    def run_after(self) -> None:
+        for action in self._after:
+            action()
+
+
+class Database:
+    """One coordinator's state. ``url`` as SQLAlchemy takes it; use :meth:`in_folder` for the default SQLite file."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url)
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _prepare_sqlite)
+        try:
+            schema.metadata.create_all(self._engine)
+            self._check_version()
+        except DatabaseError as error:
+            raise Corrupt(f"cannot open the database {url}: {error.orig}; restore it from a backup") from error
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Database:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls(f"sqlite:///{folder / 'coordinator.sqlite'}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._engine.connect() as connection, connection.begin():
+            transaction = Transaction(connection)
+            yield transaction
+            transaction.run_before()
+        transaction.run_after()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _check_version(self) -> None:
+        with self._engine.begin() as connection:
+            found = connection.execute(select(schema.about.c.value).where(schema.about.c.key == "schema")).scalar()
+            if found is None:
+                connection.execute(insert(schema.about).values(key="schema", value=str(schema.VERSION)))
+            elif int(found) > schema.VERSION:
+                raise Incompatible(
+                    f"cannot open the database: its schema is version {found}, this software knows {schema.VERSION}; "
+                    "start the version of heliotrope that wrote it"
+                )
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()

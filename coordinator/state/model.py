@@ -1,0 +1,275 @@
+"""What the coordinator keeps. Records are frozen: a change is a new record put in its place, in a transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.model import (
+    Checkpoint,
+    CommandResult,
+    Inventory,
+    JobState,
+    MigrationKind,
+    MigrationStep,
+    Progress,
+    Record,
+)
+
+R = TypeVar("R", bound=Record)
+
+
+def replace(record: R, **changes: Any) -> R:
+    """A copy of the record with some fields changed."""
+    return msgspec.structs.replace(record, **changes)
+
+
+class Wanted(StrEnum):
+    """What its owner wants of a job; the managers bring its state there."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Job(Record):
+    """A job and where it stands. ``node_id`` holds its lease (epoch); empty when nobody does."""
+
+    job_id: str
+    spec: JobSpec
+    bundle_digest: bytes
+    bundle_bytes: int
+    submitted_utc: datetime
+    state: JobState = JobState.PENDING
+    wanted: Wanted = Wanted.RUN
+    node_id: str = ""
+    site: str = ""
+    first_site: str = ""  # where it first ran: the place of the "never moved" comparison
+    epoch: int = 0
+    attempt: int = 0  # runs under this epoch so far, less one
+    restart_count: int = 0
+    restart_after_utc: datetime | None = None
+    move_count: int = 0
+    message: str = ""
+    fault: str = ""
+    exit_code: int | None = None
+    progress: Progress = Progress()
+    started_utc: datetime | None = None
+    ended_utc: datetime | None = None
+    last_move_utc: datetime | None = None
+    gpu_model: str = ""
+    fingerprint: str = ""
+    save_s: float | None = None  # as measured at its last stop and start: inputs of the next decision
+    load_s: float | None = None
+    wire_ratio: float | None = None  # wire bytes sent while it stood, per state byte
+
+
+class Run(Record):
+    """One holder of a job: an epoch at a node."""
+
+    job_id: str
+    epoch: int
+    node_id: str
+    site: str
+    started_utc: datetime
+    ended_utc: datetime | None = None
+    end_reason: str = ""
+
+
+class Copy(Record):
+    """A verified checkpoint of a job at a node."""
+
+    job_id: str
+    node_id: str
+    checkpoint: Checkpoint
+
+
+class Node(Record):
+    """A node as it last said it was."""
+
+    node_id: str
+    site: str
+    inventory: Inventory = Inventory()
+    software: str = ""
+    boot_id: str = ""
+    instance_id: str = ""
+    last_seen_utc: datetime | None = None
+    clock_skew_s: float = 0.0
+    draining: bool = False
+    drain_message: str = ""
+    forgotten: bool = False
+    frame_version: int = 0
+
+
+class StepRecord(Record):
+    """When a migration entered a step, and what was said."""
+
+    step: MigrationStep
+    entered_utc: datetime
+    message: str = ""
+
+
+class Migration(Record):
+    """One walk through the saga; every step is persisted before its effect."""
+
+    migration_id: str
+    kind: MigrationKind
+    job_id: str
+    job_name: str
+    step: MigrationStep
+    cause: str
+    source_node: str = ""
+    source_site: str = ""
+    destination_node: str = ""
+    destination_site: str = ""
+    epoch: int = 0  # the epoch under which the destination runs; before STARTING the source's
+    decision_id: str = ""
+    message: str = ""
+    command_id: str = ""  # the one whose result this step waits for
+    steps: tuple[StepRecord, ...] = ()
+    staged: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None  # the one the destination starts from
+    tried_nodes: tuple[str, ...] = ()
+    state_bytes: int = 0
+    wire_bytes: int = 0
+    standstill_wire_bytes: int = 0
+    save_s: float | None = None
+    stop_s: float | None = None
+    load_s: float | None = None
+    quiesced_utc: datetime | None = None
+    verified_utc: datetime | None = None
+    standstill_s: float | None = None
+    standstill_network_s: float | None = None
+    released: bool = False
+
+
+class CommandState(StrEnum):
+    """Where an order to an agent stands."""
+
+    OPEN = "open"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class Prepare(Record, tag="prepare"):
+    """See the message of this name; likewise the following."""
+
+    spec: JobSpec
+    bundle_digest: bytes
+    bundle_bytes: int
+    disk_bytes: int
+    source_addresses: tuple[str, ...] = ()
+    source_node: str = ""
+    ticket: bytes = b""
+    fingerprint: str = ""
+
+
+class Pull(Record, tag="pull"):
+    checkpoint: Checkpoint
+    source_addresses: tuple[str, ...]
+    source_node: str
+    ticket: bytes
+    standstill: bool
+
+
+class RequestCheckpoint(Record, tag="request_checkpoint"):
+    pass
+
+
+class Quiesce(Record, tag="quiesce"):
+    pass
+
+
+class Start(Record, tag="start"):
+    spec: JobSpec
+    bundle_digest: bytes
+    bundle_bytes: int
+    checkpoint: Checkpoint | None
+    attempt: int
+    lease_s: float | None
+
+
+class Stop(Record, tag="stop"):
+    grace_s: float
+
+
+class Resume(Record, tag="resume"):
+    start: Start
+
+
+class Release(Record, tag="release"):
+    keep_logs: bool = True
+
+
+class SendOutputs(Record, tag="send_outputs"):
+    relay_id: str
+    paths: tuple[str, ...] = ()
+
+
+Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs
+
+
+class Command(Record):
+    """An order in the outbox: written in the transaction that makes it necessary, sent at least once."""
+
+    command_id: str
+    node_id: str
+    job_id: str
+    epoch: int
+    order: Order
+    created_utc: datetime
+    timeout_s: float = 0.0
+    migration_id: str = ""
+    state: CommandState = CommandState.OPEN
+    result: CommandResult | None = None
+
+
+class StoredDecision(Record):
+    """A decision with all its terms; ``record_json`` is the decision layer's own structure."""
+
+    decision_id: str
+    utc: datetime
+    job_id: str
+    job_name: str
+    action: str
+    source_site: str
+    destination_site: str
+    binding: str
+    reason: str
+    record_json: str
+    text: str
+    repeat_count: int = 1
+    last_utc: datetime | None = None
+
+
+class LinkSample(Record):
+    """What one network-limited transfer between two sites reached."""
+
+    source_site: str
+    destination_site: str
+    utc: datetime
+    bandwidth_bytes_per_s: float
+    wire_bytes: int
+
+
+class EnergyInterval(Record):
+    """Energy of one device share in one ledger interval."""
+
+    start_utc: datetime
+    node_id: str
+    site: str
+    device: str
+    job_id: str  # "" idle, "?" unattributed
+    source: str
+    estimated: bool
+    energy_j: float
+    unknown_energy_j: float
+    carbon_g: float
+    carbon_static_g: float
+    renewable_energy_j: float
+    covered_s: float
+    span_s: float

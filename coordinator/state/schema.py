@@ -1,0 +1,147 @@
+"""Tables. Each holds its record as JSON beside the columns that queries and constraints need."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    text,
+)
+
+VERSION = 1
+
+metadata = MetaData()
+
+about = Table("about", metadata, Column("key", String, primary_key=True), Column("value", String, nullable=False))
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("name", String, nullable=False, index=True),
+    Column("ended", Boolean, nullable=False, index=True),
+    Column("node_id", String, nullable=False, index=True),
+    Column("submitted_utc", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
+nodes = Table(
+    "nodes", metadata, Column("node_id", String, primary_key=True), Column("record", LargeBinary, nullable=False)
+)
+
+migrations = Table(
+    "migrations",
+    metadata,
+    Column("migration_id", String, primary_key=True),
+    Column("job_id", String, nullable=False, index=True),
+    Column("open", Boolean, nullable=False, index=True),
+    Column("released", Boolean, nullable=False),
+    Column("planned_utc", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+# At most one open migration per job: the database itself refuses a second.
+Index(
+    "one_open_migration",
+    migrations.c.job_id,
+    unique=True,
+    sqlite_where=text("open"),
+    postgresql_where=text("open"),
+)
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("command_id", String, primary_key=True),
+    Column("order_number", Integer, nullable=False),
+    Column("node_id", String, nullable=False),
+    Column("job_id", String, nullable=False),
+    Column("migration_id", String, nullable=False, index=True),
+    Column("state", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+Index("commands_by_node", commands.c.node_id, commands.c.state)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", String, primary_key=True),
+    Column("job_id", String, nullable=False, index=True),
+    Column("utc", String, nullable=False, index=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("request_id", String, primary_key=True),
+    Column("object_id", String, nullable=False),
+    Column("utc", String, nullable=False),
+)
+
+link_samples = Table(
+    "link_samples",
+    metadata,
+    Column("sample_id", Integer, primary_key=True, autoincrement=True),
+    Column("source_site", String, nullable=False),
+    Column("destination_site", String, nullable=False),
+    Column("utc", String, nullable=False),
+    Column("bandwidth_bytes_per_s", Float, nullable=False),
+    Column("wire_bytes", BigInteger, nullable=False),
+)
+Index("samples_by_link", link_samples.c.source_site, link_samples.c.destination_site)
+
+spools = Table(
+    "spools",
+    metadata,
+    Column("node_id", String, primary_key=True),
+    Column("spool_id", String, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("lost_count", BigInteger, nullable=False),
+)
+
+energy = Table(
+    "energy",
+    metadata,
+    Column("start_utc", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    Column("device", String, primary_key=True),
+    Column("job_id", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("site", String, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("energy_j", Float, nullable=False),
+    Column("unknown_energy_j", Float, nullable=False),
+    Column("carbon_g", Float, nullable=False),
+    Column("carbon_static_g", Float, nullable=False),
+    Column("renewable_energy_j", Float, nullable=False),
+    Column("covered_s", Float, nullable=False),
+    Column("span_s", Float, nullable=False),
+)
+Index("energy_by_job", energy.c.job_id)

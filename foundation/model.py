@@ -1,0 +1,208 @@
+"""The words that agent and coordinator share: frozen structures beside the messages of heliotrope.v1.
+
+Field names follow the messages by the rule of :mod:`.wire`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import dataclass_transform
+
+import msgspec
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "PENDING"
+    PREPARING = "PREPARING"
+    RUNNING = "RUNNING"
+    MOVING = "MOVING"
+    PAUSED = "PAUSED"
+    RECOVERING = "RECOVERING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+    LOST = "LOST"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobState.FINISHED, JobState.FAILED)
+
+
+class MigrationKind(StrEnum):
+    """What a migration is for."""
+
+    PLACE = "PLACE"
+    MOVE = "MOVE"
+    PAUSE = "PAUSE"
+    RECOVER = "RECOVER"
+
+
+class MigrationStep(StrEnum):
+    """The saga's steps, in order."""
+
+    PLANNED = "PLANNED"
+    PREPARING = "PREPARING"
+    STAGING = "STAGING"
+    QUIESCING = "QUIESCING"
+    SENDING = "SENDING"
+    VERIFIED = "VERIFIED"
+    STARTING = "STARTING"
+    COMMITTED = "COMMITTED"
+    ABORTING = "ABORTING"
+    ABORTED = "ABORTED"
+    RECOVERING = "RECOVERING"
+    RECOVERED = "RECOVERED"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        return self in (MigrationStep.COMMITTED, MigrationStep.ABORTED, MigrationStep.RECOVERED, MigrationStep.FAILED)
+
+
+class RunState(StrEnum):
+    """Whether one run goes on."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+    LOST = "LOST"
+
+    @property
+    def alive(self) -> bool:
+        return self in (RunState.STARTING, RunState.RUNNING)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the shared structures."""
+
+
+class LogStream(StrEnum):
+    """Which of a run's two outputs."""
+
+    STDOUT = "STDOUT"
+    STDERR = "STDERR"
+
+
+class LogPiece(Record):
+    """A piece of a run's output, keyed by (job, epoch, attempt, stream, offset)."""
+
+    job_id: str
+    epoch: int
+    attempt: int
+    stream: LogStream
+    offset: int
+    data: bytes
+
+
+class Versions(Record):
+    """What a side speaks, highest first."""
+
+    protocol: tuple[int, ...] = ()
+    frame: tuple[int, ...] = ()
+    codec: tuple[int, ...] = ()
+    software: str = ""
+
+
+class Checkpoint(Record):
+    """A whole checkpoint, named by the agent that saw it."""
+
+    epoch: int
+    sequence: int
+    manifest_digest: bytes
+    state_bytes: int
+    step: int = 0
+    created_utc: datetime | None = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Newer is greater."""
+        return (self.epoch, self.sequence)
+
+
+class Progress(Record):
+    """What the job reported of itself; zero where it reported nothing."""
+
+    step: int = 0
+    samples: int = 0
+    tokens: int = 0
+    loss: float = 0.0
+    flops: float = 0.0
+    reported_utc: datetime | None = None
+
+
+class Gpu(Record):
+    """One device that a job can be given."""
+
+    uuid: str
+    model: str
+    memory_bytes: int
+
+
+class Inventory(Record):
+    """What a node is and offers."""
+
+    hostname: str = ""
+    cpu_count: int = 0
+    memory_bytes: int = 0
+    disk_free_bytes: int = 0
+    gpus: tuple[Gpu, ...] = ()
+    transfer_addresses: tuple[str, ...] = ()
+    fingerprint: str = ""
+    fingerprint_parts: dict[str, str] = {}
+    slot_count: int = 1
+    idle_w: float = 0.0
+
+
+class JobReport(Record):
+    """The state of one run, keyed by (job, epoch, attempt)."""
+
+    job_id: str
+    epoch: int
+    attempt: int
+    state: RunState
+    exit_code: int = 0
+    fault: str = ""
+    message: str = ""
+    progress: Progress = Progress()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    started_utc: datetime | None = None
+    ended_utc: datetime | None = None
+
+
+class PullReport(Record):
+    """What one transfer moved."""
+
+    state_bytes: int = 0
+    wire_bytes: int = 0
+    reused_bytes: int = 0
+    duration_s: float = 0.0
+    connections: int = 0
+    cuts: int = 0
+
+
+class Fault(Record):
+    """An error of the catalogue, by name."""
+
+    kind: str
+    message: str
+
+
+class CommandResult(Record):
+    """How a command ended; ``error`` is None when it did what it should."""
+
+    command_id: str
+    error: Fault | None = None
+    checkpoint: Checkpoint | None = None
+    run_state: RunState = RunState.UNSPECIFIED
+    pull: PullReport | None = None
+    save_s: float | None = None
+    stop_s: float | None = None
+    load_s: float | None = None
+    exit_code: int = 0
+    finished_utc: datetime | None = None

@@ -1,0 +1,148 @@
+/* How to code a chunk, decided on a sample of it: which delta, and which codec for each plane.
+ *
+ * A sample is RUNS short runs of neighbouring elements, spread evenly; trying the codecs instead would cost more than
+ * the coding itself on planes that do not shrink. */
+#include "core.h"
+
+enum { RUNS = 16, SAMPLE_MOST = 4096, SAMPLE_LEAST = 1024, SAMPLE_SHARE = 128 };
+
+/* A plane this close to 8 bits stays raw: coding it costs time at both ends and gains next to nothing. */
+static double raw_from_bits(int effort) { return effort >= 2 ? 7.92 : 7.80; }
+
+/* A plane of seven bits, when hardly less than seven. */
+static double septets_from_bits(int effort) { return effort >= 2 ? 6.97 : 6.85; }
+
+/* Below this a plane is mostly one value; zstd finds its runs, where folding still pays 1/4 bit for each value. */
+static double zstd_below_bits(int effort) { return effort >= 2 ? 0.5 : 0.25; }
+
+/* Small planes below this go to zstd too: its headers are shorter than a code's lengths. */
+static const double small_zstd_below_bits = 1.5;
+enum { SMALL_PLANE = 4096 };
+
+/* Below this Huffman's whole bits may be too coarse, and folding is weighed against it. */
+static const double fold_below_bits = 2.0;
+
+/* A base must gain at least this share, because using it ties the frame to what the receiver holds. */
+static const double delta_gain_ratio = 0.98;
+
+typedef struct {
+    const ht_kernels *kernels;
+    const uint8_t *data, *base;
+    size_t count, sampled;
+    int width, floating, effort;
+} sample;
+
+static void split_sample(const sample *s, int transform, uint8_t planes[HT_MAX_WIDTH][SAMPLE_MOST]) {
+    uint8_t *target[HT_MAX_WIDTH];
+    int whole = s->sampled == s->count;
+    size_t runs = whole ? 1 : RUNS, run = s->sampled / runs;
+    for (size_t r = 0; r < runs; r++) {
+        size_t at = whole ? 0 : (s->count - run) / (RUNS - 1) * r;
+        for (int p = 0; p < s->width; p++) target[p] = planes[p] + r * run;
+        s->kernels->split(s->data + at * s->width, s->base ? s->base + at * s->width : NULL, run, s->width, transform,
+                          target);
+    }
+}
+
+/* Bits per value that a Huffman code for these counts takes. */
+static double code_bits(const uint32_t *counts, size_t values) {
+    uint8_t lengths[256];
+    uint64_t bits = 0;
+    if (ht_code_lengths(counts, lengths) < 2) return 0;
+    for (int v = 0; v < 256; v++) bits += (uint64_t)counts[v] * lengths[v];
+    return (double)bits / (double)values;
+}
+
+/* The begin of the `span` neighbouring values that are the most frequent together; `escaped` is all the others. */
+static uint8_t best_range(const uint32_t *counts, size_t sampled, int span, size_t *escaped) {
+    size_t inside = 0, most = 0;
+    uint8_t low = 0;
+    for (int v = 0; v < span; v++) inside += counts[v];
+    for (int v = 0; v < 256; v++) {
+        if (inside > most) {
+            most = inside;
+            low = (uint8_t)v;
+        }
+        inside = inside + counts[(v + span) & 255] - counts[v];
+    }
+    *escaped = sampled - most;
+    return low;
+}
+
+/* Folds the sample both ways and takes what is shortest; returns its bits per value. */
+static double weigh_folding(const sample *s, const uint8_t *plane, const uint32_t *counts, int p, ht_plan *plan) {
+    double least = code_bits(counts, s->sampled) * 0.98; /* folding costs a little time of its own */
+    plan->codec[p] = HT_HUFFMAN;
+    for (int per_byte = 2; per_byte <= 4; per_byte += 2) {
+        uint8_t folded[SAMPLE_MOST / 2 + 1];
+        uint32_t parts[HT_STREAMS][256], sum[256];
+        size_t escaped, bytes = ht_folded_bytes(s->sampled, per_byte);
+        uint8_t low = best_range(counts, s->sampled, per_byte == 2 ? 15 : 3, &escaped);
+        ht_fold(plane, s->sampled, low, per_byte, folded);
+        s->kernels->histogram(folded, bytes, parts);
+        ht_sum_counts(parts, sum);
+        double bits = code_bits(sum, bytes) / per_byte + 8.0 * (double)escaped / (double)s->sampled;
+        if (bits >= least) continue;
+        least = bits;
+        plan->codec[p] = HT_FOLDED;
+        plan->fold_low[p] = low;
+        plan->fold_per_byte[p] = (uint8_t)per_byte;
+    }
+    return least;
+}
+
+/* Chooses the codec of plane p from its sample; returns the bits per value to expect. */
+static double choose(const sample *s, const uint8_t *plane, const uint32_t *counts, int p, ht_plan *plan) {
+    size_t seen = 0, odd = 0, lowest = 256, highest = 0;
+    for (size_t v = 0; v < 256; v++) {
+        if (counts[v] == 0) continue;
+        seen++;
+        odd += v & 1 ? counts[v] : 0;
+        lowest = v < lowest ? v : lowest;
+        highest = v;
+    }
+    double bits = ht_sample_entropy_bits(counts, s->sampled, s->count);
+    double huffman = bits + 8 * (38 + (double)(highest - lowest) / 2) / (double)s->count; /* with its header */
+    int small = s->count < SMALL_PLANE, one_bit_fixed = odd == 0 || odd == s->sampled;
+    plan->codec[p] = HT_RAW;
+    if (seen == 1) plan->codec[p] = HT_CONSTANT;
+    else if (bits < (small ? small_zstd_below_bits : zstd_below_bits(s->effort))) plan->codec[p] = HT_ZSTD;
+    else if (!small && bits < fold_below_bits) return weigh_folding(s, plane, counts, p, plan);
+    else if (one_bit_fixed && huffman > septets_from_bits(s->effort)) plan->codec[p] = HT_SEPTETS;
+    else if (huffman < raw_from_bits(s->effort)) plan->codec[p] = HT_HUFFMAN;
+    return plan->codec[p] == HT_RAW ? 8 : plan->codec[p] == HT_SEPTETS ? 7 : bits;
+}
+
+/* Plans all planes for one delta; returns the expected bits per element. */
+static double assess(const sample *s, int delta, ht_plan *plan) {
+    uint8_t planes[HT_MAX_WIDTH][SAMPLE_MOST];
+    uint32_t counts[HT_STREAMS][256], sum[256];
+    double total = 0;
+    plan->delta = delta;
+    split_sample(s, ht_transform_of(delta, s->floating, s->width), planes);
+    for (int p = 0; p < s->width; p++) {
+        s->kernels->histogram(planes[p], s->sampled, counts);
+        ht_sum_counts(counts, sum);
+        total += choose(s, planes[p], sum, p, plan);
+    }
+    return total;
+}
+
+void ht_plan_chunk(const ht_kernels *kernels, const uint8_t *data, const uint8_t *base, size_t count, int width,
+                   int floating, int effort, ht_plan *plan) {
+    size_t sampled = count / SAMPLE_SHARE;
+    sampled = sampled < SAMPLE_LEAST ? SAMPLE_LEAST : sampled > SAMPLE_MOST ? SAMPLE_MOST : sampled;
+    sampled = count < sampled ? count : sampled / RUNS * RUNS;
+    sample s = {kernels, data, NULL, count, sampled, width, floating, effort};
+    double least = assess(&s, HT_DELTA_NONE, plan);
+    if (base == NULL) return;
+    s.base = base;
+    least *= delta_gain_ratio;
+    for (int delta = HT_DELTA_XOR; delta <= HT_DELTA_DIFFERENCE; delta++) {
+        ht_plan other;
+        double bits = assess(&s, delta, &other);
+        if (bits >= least) continue;
+        least = bits;
+        *plan = other;
+    }
+}

@@ -1,0 +1,469 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from heliotrope.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Fleet(_message.Message):
+    __slots__ = ("utc", "trace_utc", "trace_scale", "sites", "nodes", "jobs", "migrations", "fleet")
+    UTC_FIELD_NUMBER: _ClassVar[int]
+    TRACE_UTC_FIELD_NUMBER: _ClassVar[int]
+    TRACE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    MIGRATIONS_FIELD_NUMBER: _ClassVar[int]
+    FLEET_FIELD_NUMBER: _ClassVar[int]
+    utc: _timestamp_pb2.Timestamp
+    trace_utc: _timestamp_pb2.Timestamp
+    trace_scale: float
+    sites: _containers.RepeatedCompositeFieldContainer[Site]
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    jobs: _containers.RepeatedCompositeFieldContainer[Job]
+    migrations: _containers.RepeatedCompositeFieldContainer[Migration]
+    fleet: str
+    def __init__(self, utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trace_utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trace_scale: _Optional[float] = ..., sites: _Optional[_Iterable[_Union[Site, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., migrations: _Optional[_Iterable[_Union[Migration, _Mapping]]] = ..., fleet: _Optional[str] = ...) -> None: ...
+
+class Site(_message.Message):
+    __slots__ = ("name", "latitude_deg", "longitude_deg", "intensity_g_per_kwh", "renewable_ratio", "window_remaining", "next_window_in", "window_rule", "links", "pue_ratio")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LATITUDE_DEG_FIELD_NUMBER: _ClassVar[int]
+    LONGITUDE_DEG_FIELD_NUMBER: _ClassVar[int]
+    INTENSITY_G_PER_KWH_FIELD_NUMBER: _ClassVar[int]
+    RENEWABLE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_REMAINING_FIELD_NUMBER: _ClassVar[int]
+    NEXT_WINDOW_IN_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_RULE_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    PUE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    latitude_deg: float
+    longitude_deg: float
+    intensity_g_per_kwh: float
+    renewable_ratio: float
+    window_remaining: _duration_pb2.Duration
+    next_window_in: _duration_pb2.Duration
+    window_rule: str
+    links: _containers.RepeatedCompositeFieldContainer[LinkState]
+    pue_ratio: float
+    def __init__(self, name: _Optional[str] = ..., latitude_deg: _Optional[float] = ..., longitude_deg: _Optional[float] = ..., intensity_g_per_kwh: _Optional[float] = ..., renewable_ratio: _Optional[float] = ..., window_remaining: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., next_window_in: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., window_rule: _Optional[str] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., pue_ratio: _Optional[float] = ...) -> None: ...
+
+class LinkState(_message.Message):
+    __slots__ = ("destination_site", "bandwidth_bytes_per_s", "bandwidth_source", "sample_count")
+    DESTINATION_SITE_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    destination_site: str
+    bandwidth_bytes_per_s: float
+    bandwidth_source: str
+    sample_count: int
+    def __init__(self, destination_site: _Optional[str] = ..., bandwidth_bytes_per_s: _Optional[float] = ..., bandwidth_source: _Optional[str] = ..., sample_count: _Optional[int] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("node_id", "site", "connected", "draining", "drain_message", "last_seen", "software", "hostname", "slot_count", "gpu_count", "job_ids", "power_w", "power_estimated", "disk_free_bytes", "fingerprint_parts", "clock_skew_s", "forgotten", "gpu_models")
+    class FingerprintPartsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    SOFTWARE_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    SLOT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GPU_COUNT_FIELD_NUMBER: _ClassVar[int]
+    JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    POWER_W_FIELD_NUMBER: _ClassVar[int]
+    POWER_ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_PARTS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_SKEW_S_FIELD_NUMBER: _ClassVar[int]
+    FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
+    GPU_MODELS_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    site: str
+    connected: bool
+    draining: bool
+    drain_message: str
+    last_seen: _timestamp_pb2.Timestamp
+    software: str
+    hostname: str
+    slot_count: int
+    gpu_count: int
+    job_ids: _containers.RepeatedScalarFieldContainer[str]
+    power_w: float
+    power_estimated: bool
+    disk_free_bytes: int
+    fingerprint_parts: _containers.ScalarMap[str, str]
+    clock_skew_s: float
+    forgotten: bool
+    gpu_models: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., connected: bool = ..., draining: bool = ..., drain_message: _Optional[str] = ..., last_seen: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., software: _Optional[str] = ..., hostname: _Optional[str] = ..., slot_count: _Optional[int] = ..., gpu_count: _Optional[int] = ..., job_ids: _Optional[_Iterable[str]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., disk_free_bytes: _Optional[int] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., clock_skew_s: _Optional[float] = ..., forgotten: bool = ..., gpu_models: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    RESTART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MOVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    POWER_W_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    spec: _common_pb2.JobSpec
+    state: _common_pb2.JobState
+    node_id: str
+    site: str
+    epoch: int
+    restart_count: int
+    move_count: int
+    message: str
+    fault: str
+    exit_code: int
+    progress: _common_pb2.Progress
+    checkpoint: _common_pb2.Checkpoint
+    submitted: _timestamp_pb2.Timestamp
+    started: _timestamp_pb2.Timestamp
+    ended: _timestamp_pb2.Timestamp
+    power_w: float
+    wanted: str
+    runs: _containers.RepeatedCompositeFieldContainer[Run]
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("epoch", "node_id", "site", "started", "ended", "end_reason")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    END_REASON_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    node_id: str
+    site: str
+    started: _timestamp_pb2.Timestamp
+    ended: _timestamp_pb2.Timestamp
+    end_reason: str
+    def __init__(self, epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ...) -> None: ...
+
+class Migration(_message.Message):
+    __slots__ = ("migration_id", "kind", "job_id", "job_name", "source_node", "destination_node", "source_site", "destination_site", "step", "epoch", "cause", "decision_id", "message", "steps", "state_bytes", "wire_bytes", "standstill_wire_bytes", "standstill", "standstill_network", "progress_ratio", "rate_bytes_per_s", "left")
+    MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_NODE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SITE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_SITE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_RATIO_FIELD_NUMBER: _ClassVar[int]
+    RATE_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    migration_id: str
+    kind: _common_pb2.MigrationKind
+    job_id: str
+    job_name: str
+    source_node: str
+    destination_node: str
+    source_site: str
+    destination_site: str
+    step: _common_pb2.MigrationStep
+    epoch: int
+    cause: str
+    decision_id: str
+    message: str
+    steps: _containers.RepeatedCompositeFieldContainer[StepRecord]
+    state_bytes: int
+    wire_bytes: int
+    standstill_wire_bytes: int
+    standstill: _duration_pb2.Duration
+    standstill_network: _duration_pb2.Duration
+    progress_ratio: float
+    rate_bytes_per_s: float
+    left: _duration_pb2.Duration
+    def __init__(self, migration_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.MigrationKind, str]] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., source_node: _Optional[str] = ..., destination_node: _Optional[str] = ..., source_site: _Optional[str] = ..., destination_site: _Optional[str] = ..., step: _Optional[_Union[_common_pb2.MigrationStep, str]] = ..., epoch: _Optional[int] = ..., cause: _Optional[str] = ..., decision_id: _Optional[str] = ..., message: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepRecord, _Mapping]]] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., standstill_wire_bytes: _Optional[int] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., progress_ratio: _Optional[float] = ..., rate_bytes_per_s: _Optional[float] = ..., left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StepRecord(_message.Message):
+    __slots__ = ("step", "entered", "message")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ENTERED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    step: _common_pb2.MigrationStep
+    entered: _timestamp_pb2.Timestamp
+    message: str
+    def __init__(self, step: _Optional[_Union[_common_pb2.MigrationStep, str]] = ..., entered: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class MigrationList(_message.Message):
+    __slots__ = ("migrations",)
+    MIGRATIONS_FIELD_NUMBER: _ClassVar[int]
+    migrations: _containers.RepeatedCompositeFieldContainer[Migration]
+    def __init__(self, migrations: _Optional[_Iterable[_Union[Migration, _Mapping]]] = ...) -> None: ...
+
+class Decision(_message.Message):
+    __slots__ = ("decision_id", "utc", "job_id", "job_name", "action", "source_site", "destination_site", "binding", "reason", "record_json", "text", "repeat_count")
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    UTC_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_NAME_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SITE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_SITE_FIELD_NUMBER: _ClassVar[int]
+    BINDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECORD_JSON_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REPEAT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    utc: _timestamp_pb2.Timestamp
+    job_id: str
+    job_name: str
+    action: str
+    source_site: str
+    destination_site: str
+    binding: str
+    reason: str
+    record_json: str
+    text: str
+    repeat_count: int
+    def __init__(self, decision_id: _Optional[str] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., action: _Optional[str] = ..., source_site: _Optional[str] = ..., destination_site: _Optional[str] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., record_json: _Optional[str] = ..., text: _Optional[str] = ..., repeat_count: _Optional[int] = ...) -> None: ...
+
+class DecisionList(_message.Message):
+    __slots__ = ("decisions",)
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    decisions: _containers.RepeatedCompositeFieldContainer[Decision]
+    def __init__(self, decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("rows", "start", "end")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[ReportRow]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ReportRow(_message.Message):
+    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    FACILITY_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    CARBON_G_FIELD_NUMBER: _ClassVar[int]
+    CARBON_STATIC_G_FIELD_NUMBER: _ClassVar[int]
+    RENEWABLE_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_FIELD_NUMBER: _ClassVar[int]
+    MOVE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    site: str
+    energy_j: float
+    facility_energy_j: float
+    carbon_g: float
+    carbon_static_g: float
+    renewable_energy_j: float
+    unknown_energy_j: float
+    estimated: bool
+    coverage_ratio: float
+    runtime: _duration_pb2.Duration
+    standstill: _duration_pb2.Duration
+    move_count: int
+    state_bytes: int
+    wire_bytes: int
+    step: int
+    sources: _containers.RepeatedScalarFieldContainer[str]
+    standstill_network: _duration_pb2.Duration
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class GetFleetRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchFleetRequest(_message.Message):
+    __slots__ = ("interval",)
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    interval: _duration_pb2.Duration
+    def __init__(self, interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class SubmitJobRequest(_message.Message):
+    __slots__ = ("header", "data")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    header: SubmitJobHeader
+    data: bytes
+    def __init__(self, header: _Optional[_Union[SubmitJobHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class SubmitJobHeader(_message.Message):
+    __slots__ = ("request_id", "spec", "bundle")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    spec: _common_pb2.JobSpec
+    bundle: _common_pb2.Bundle
+    def __init__(self, request_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., bundle: _Optional[_Union[_common_pb2.Bundle, _Mapping]] = ...) -> None: ...
+
+class GetJobRequest(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    def __init__(self, job: _Optional[str] = ...) -> None: ...
+
+class MoveJobRequest(_message.Message):
+    __slots__ = ("request_id", "job", "destination")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    job: str
+    destination: str
+    def __init__(self, request_id: _Optional[str] = ..., job: _Optional[str] = ..., destination: _Optional[str] = ...) -> None: ...
+
+class ChangeJobRequest(_message.Message):
+    __slots__ = ("request_id", "job")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    job: str
+    def __init__(self, request_id: _Optional[str] = ..., job: _Optional[str] = ...) -> None: ...
+
+class WatchLogsRequest(_message.Message):
+    __slots__ = ("job", "follow", "tail_bytes")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    follow: bool
+    tail_bytes: int
+    def __init__(self, job: _Optional[str] = ..., follow: bool = ..., tail_bytes: _Optional[int] = ...) -> None: ...
+
+class LogChunk(_message.Message):
+    __slots__ = ("epoch", "attempt", "node_id", "data", "stream")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    attempt: int
+    node_id: str
+    data: bytes
+    stream: _common_pb2.LogStream
+    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., node_id: _Optional[str] = ..., data: _Optional[bytes] = ..., stream: _Optional[_Union[_common_pb2.LogStream, str]] = ...) -> None: ...
+
+class FetchOutputsRequest(_message.Message):
+    __slots__ = ("job", "paths")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    paths: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class OutputChunk(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class DrainNodeRequest(_message.Message):
+    __slots__ = ("request_id", "node_id", "enable", "message")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    ENABLE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    node_id: str
+    enable: bool
+    message: str
+    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ..., enable: bool = ..., message: _Optional[str] = ...) -> None: ...
+
+class ForgetNodeRequest(_message.Message):
+    __slots__ = ("request_id", "node_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    node_id: str
+    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class GetMigrationRequest(_message.Message):
+    __slots__ = ("migration_id",)
+    MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    migration_id: str
+    def __init__(self, migration_id: _Optional[str] = ...) -> None: ...
+
+class ListMigrationsRequest(_message.Message):
+    __slots__ = ("job", "limit_count")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    limit_count: int
+    def __init__(self, job: _Optional[str] = ..., limit_count: _Optional[int] = ...) -> None: ...
+
+class GetDecisionRequest(_message.Message):
+    __slots__ = ("decision_id",)
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    def __init__(self, decision_id: _Optional[str] = ...) -> None: ...
+
+class ListDecisionsRequest(_message.Message):
+    __slots__ = ("job", "limit_count")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    job: str
+    limit_count: int
+    def __init__(self, job: _Optional[str] = ..., limit_count: _Optional[int] = ...) -> None: ...
+
+class GetReportRequest(_message.Message):
+    __slots__ = ("start", "end", "job")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    job: str
+    def __init__(self, start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., job: _Optional[str] = ...) -> None: ...
