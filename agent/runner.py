@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,9 +63,16 @@ class Runner:
         for held in self._held.all():
             folder = self._held.run(held.job_id, held.epoch, held.attempt)
             try:
-                self._watch(Run.open(folder))
+                run = Run.open(folder)
+                # One look before the hello, which must say how each run stands.
+                self._runs[held.job_id] = run
+                await self._look(run)
             except NotFound:
+                self._runs.pop(held.job_id, None)
                 continue  # prepared or holding a copy only, or stopped between the record and the launch
+            except HeliotropeError as error:
+                log.warning("job %s: %s", held.job_id, error)
+            self._watch(run)
             log.info("job %s: adopted its run of epoch %d", held.job_id, held.epoch)
 
     async def close(self) -> None:
@@ -213,19 +220,19 @@ class Runner:
 
     def _watch(self, run: Run) -> None:
         job_id = run.request.job_id
-        if self._runs.get(job_id) is not None and self._runs[job_id].folder == run.folder and job_id in self._watchers:
+        if job_id in self._watchers and self._runs[job_id].folder == run.folder:
             return
         older = self._watchers.pop(job_id, None)
         if older is not None:
             older.cancel()
         self._runs[job_id] = run
-        self._watchers[job_id] = asyncio.create_task(self._guard(self._watch_loop, run))
+        self._watchers[job_id] = asyncio.create_task(self._keep_looking(run))
 
-    async def _guard(self, loop: Callable[[Run], Awaitable[bool]], run: Run) -> None:
+    async def _keep_looking(self, run: Run) -> None:
         """A watcher survives what one look can stumble over."""
         while True:
             try:
-                if await loop(run):
+                if await self._look(run):
                     return
             except HeliotropeError as error:
                 log.warning("job %s: %s", run.request.job_id, error)
@@ -233,7 +240,7 @@ class Runner:
                 log.exception("job %s: its watcher stumbled", run.request.job_id)
             await asyncio.sleep(self._config.poll_s)
 
-    async def _watch_loop(self, run: Run) -> bool:
+    async def _look(self, run: Run) -> bool:
         """One look: state, progress, new checkpoints. True when the run is over and booked."""
         job_id = run.request.job_id
         status = await run.status()

@@ -88,6 +88,7 @@ class Spool:
         self._segments: deque[Segment] = deque(open_segments(folder))
         if not self._segments:
             self._segments.append(create(folder, 1))
+            self._write_acknowledged(0)  # its absence would hide what is dropped before the first acknowledgement
         self._acknowledged = min(self._read_acknowledged(), self.last_sequence)
         self._synced_s = clock.monotonic_s()
         self._lost: list[Gap] = []
@@ -150,10 +151,7 @@ class Spool:
                 with contextlib.suppress(OSError):
                     self._segments.append(create(self._folder, sequence + 1))
             self._acknowledged = max(self._acknowledged, min(sequence, self.last_sequence))
-            with contextlib.suppress(OSError):  # only costs a repetition, which the coordinator recognises
-                temporary = self._folder / ".acknowledged.tmp"
-                temporary.write_text(f"{self._acknowledged}\n")
-                temporary.replace(self._folder / "acknowledged")
+            self._write_acknowledged(self._acknowledged)
             while len(self._segments) > 1 and self._segments[1].first_sequence <= self._acknowledged + 1:
                 self._segments.popleft().remove()
 
@@ -250,6 +248,13 @@ class Spool:
         fresh = secrets.token_hex(16)
         records.write_durably(path, fresh.encode() + b"\n")
         return fresh
+
+    def _write_acknowledged(self, sequence: int) -> None:
+        """Without fsync: losing it only costs a repetition, which the coordinator recognises."""
+        with contextlib.suppress(OSError):
+            temporary = self._folder / ".acknowledged.tmp"
+            temporary.write_text(f"{sequence}\n")
+            temporary.replace(self._folder / "acknowledged")
 
     def _read_acknowledged(self) -> int:
         try:

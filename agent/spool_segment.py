@@ -46,7 +46,7 @@ class Segment:
         return self.next_sequence - self.first_sequence
 
     def read(self, *, is_opening: bool = False) -> Iterator[Record]:
-        """All whole records from the start. At the opening, what follows the last whole one (a torn write) is cut off."""
+        """All whole records from the start. At the opening, what follows the last whole one (a torn write) is cut."""
         offset, sequence = 0, self.first_sequence
         end = os.fstat(self._file).st_size if is_opening else self.size_bytes
         while offset < end and (payload := self._payload(offset, end, sequence)) is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -25,6 +26,11 @@ log = logging.getLogger("heliotrope.coordinator.engine")
 BEAT_S = 0.5
 # One pass can make the next one possible (VERIFIED leads to STARTING); a chain longer than this waits for the beat.
 PASSES_LIMIT = 6
+
+
+def _nothing() -> bool:
+    """The task of a beat on which no work waits."""
+    return False
 
 
 class Manager(Protocol):
@@ -76,18 +82,21 @@ class Engine:
         return future
 
     def _loop(self) -> None:
-        wanted = True
+        wanted, beat_s = True, time.monotonic()
         while True:
+            # Work first, managers when nothing waits, so that a burst of reports is followed by one pass, not by many;
+            # but never later than the beat, or an endless trickle of work would keep time from passing.
+            left_s = beat_s - time.monotonic()
             try:
-                # Work first, managers when nothing waits: a burst of reports is followed by one pass, not by many.
-                task = self._tasks.get(block=not wanted, timeout=BEAT_S)
+                task = self._tasks.get(block=not wanted and left_s > 0, timeout=max(left_s, 0.0))
             except Empty:
-                self._ensure()
-                wanted = False
-                continue
+                task = _nothing
             if task is None:
                 return
             wanted = task() or wanted
+            if (wanted and self._tasks.empty()) or time.monotonic() >= beat_s:
+                self._ensure()
+                wanted, beat_s = False, time.monotonic() + BEAT_S
 
     def _ensure(self) -> None:
         self.alive.set()

@@ -1,8 +1,8 @@
 """Chunks to frames and back.
 
-The C core makes a whole valid frame of each chunk and says which planes zstd would still shrink well (the ones that
-it left raw although they hold less than 1.5 bits a byte); this module runs those through `zstandard` and writes the
-frame anew. Everything heavy runs without the GIL, so threads are real.
+The C core makes a whole valid frame of each chunk and says which planes zstd should still shrink (text, and planes of
+nearly one value, which it left raw); this module runs those through `zstandard` and writes the frame anew. Everything
+heavy runs without the GIL, so threads are real.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class FrameInfo(NamedTuple):
 def encode(chunks: Sequence[Chunk], *, effort: int = 1, threads: int = 1) -> list[bytes]:
     """One frame per chunk, each at most HEADER_BYTES longer than its chunk.
 
-    effort 0 stores (and only notices repetition and an unchanged base), 1 is the speed path, higher values give
-    low-entropy planes a higher zstd level (2: 3, 3: 9, 4 and more: 19) and code planes that gain little. With a base,
+    effort 0 stores (and only notices repetition and an unchanged base), 1 is the speed path, higher values give zstd
+    a higher level (2: 3, 3: 9, 4 and more: 19) and code planes that gain little. With a base,
     a delta is used when a sample says that it pays. Raises ValueError naming the field of a chunk that is not
     allowed.
     """

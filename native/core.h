@@ -128,6 +128,9 @@ int ht_folded_decode(const ht_kernels *, const uint8_t *coded, size_t coded_byte
 void ht_gear_prepare(void);
 size_t ht_gear_cut(const uint8_t *data, size_t length, size_t minimum, size_t average, size_t maximum);
 
+/* repeats.c */
+int ht_repeats_itself(const uint8_t *data, size_t length);
+
 /* plan.c */
 typedef struct ht_plan {
     int delta;

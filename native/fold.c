@@ -7,6 +7,8 @@
  * is in the list. Such planes are narrow: the upper bytes of differences are 0 or 1, with rare large ones. */
 #include "core.h"
 
+enum { HEADER_BYTES = 6 };
+
 size_t ht_folded_bytes(size_t count, int per_byte) { return (count + (size_t)per_byte - 1) / (size_t)per_byte; }
 
 HT_INLINE uint8_t class_of(uint8_t value, uint8_t low, uint8_t escape) {
@@ -53,68 +55,89 @@ void ht_fold(const uint8_t *data, size_t count, uint8_t low, int per_byte, uint8
     else fold_fours(last, 1, low, folded + whole);
 }
 
-/* Whether any class in the eight folded bytes is the escape, that is, has all its bits set. */
-HT_INLINE int has_escape(uint64_t eight, int per_byte) {
-    uint64_t all = eight & eight >> 1;
-    if (per_byte == 2) return (all & all >> 2 & 0x1111111111111111ULL) != 0;
-    return (all & 0x5555555555555555ULL) != 0;
+/* Eight folded bytes from `at`, with zeros, which are no escapes, after the end. */
+HT_INLINE uint64_t load_eight(const uint8_t *folded, size_t at, size_t bytes) {
+    uint8_t rest[8] = {0};
+    if (at + 8 <= bytes) return ht_load_u64le(folded + at);
+    memcpy(rest, folded + at, bytes - at);
+    return ht_load_u64le(rest);
 }
 
-/* The first escaped value at or after `at`, or `count`. Escapes are rare: eight bytes are ruled out at a time. */
-static size_t next_escape(const uint8_t *folded, size_t at, size_t count, int per_byte) {
-    int bits = 8 / per_byte, escape = (1 << bits) - 1;
-    size_t values = 8 * (size_t)per_byte;
-    while (at < count) {
-        const uint8_t *byte = folded + at / (size_t)per_byte;
-        if (at % values == 0 && count - at >= values && !has_escape(ht_load_u64le(byte), per_byte)) {
-            at += values;
-            continue;
-        }
-        if ((*byte >> (bits * (int)(at % (size_t)per_byte)) & escape) == escape) return at;
-        at++;
+/* One bit, the lowest of its class, for each class that is the escape: for each whose bits are all set. */
+HT_INLINE uint64_t escapes_among(uint64_t eight, int per_byte) {
+    uint64_t all = eight & eight >> 1;
+    return per_byte == 2 ? all & all >> 2 & 0x1111111111111111ULL : all & 0x5555555555555555ULL;
+}
+
+/* Appends the escaped values to `out`; returns their number, or `room` when they do not fit. */
+HT_INLINE size_t take_escapes(const uint8_t *data, const uint8_t *folded, size_t bytes, int per_byte, uint8_t *out,
+                              size_t room) {
+    size_t taken = 0;
+    for (size_t at = 0; at < bytes; at += 8) {
+        uint64_t escapes = escapes_among(load_eight(folded, at, bytes), per_byte);
+        if (taken + 8 * (size_t)per_byte >= room) return room;
+        for (; escapes != 0; escapes &= escapes - 1)
+            out[taken++] = data[at * (size_t)per_byte + (size_t)(__builtin_ctzll(escapes) * per_byte / 8)];
     }
-    return count;
+    return taken;
+}
+
+/* The inverse; returns 0 when there are not exactly `count` escapes or one lies beyond the plane. */
+HT_INLINE int put_escapes(uint8_t *data, size_t plane_bytes, const uint8_t *folded, int per_byte,
+                          const uint8_t *values, size_t count) {
+    size_t bytes = ht_folded_bytes(plane_bytes, per_byte), used = 0;
+    for (size_t at = 0; at < bytes; at += 8) {
+        uint64_t escapes = escapes_among(load_eight(folded, at, bytes), per_byte);
+        for (; escapes != 0; escapes &= escapes - 1) {
+            size_t i = at * (size_t)per_byte + (size_t)(__builtin_ctzll(escapes) * per_byte / 8);
+            if (used == count || i >= plane_bytes) return 0;
+            data[i] = values[used++];
+        }
+    }
+    return used == count;
 }
 
 /* Returns the bytes written, or 0 when they would not be fewer than `capacity`. */
 size_t ht_folded_encode(const ht_kernels *kernels, const uint8_t *data, size_t count, uint8_t low, int per_byte,
                         ht_scratch scratch, uint8_t *coded, size_t capacity) {
-    size_t at = 6;
+    size_t bytes = ht_folded_bytes(count, per_byte);
+    if (capacity < HEADER_BYTES) return 0;
+    size_t room = capacity - HEADER_BYTES;
     ht_fold(data, count, low, per_byte, scratch.folded);
-    for (size_t i = next_escape(scratch.folded, 0, count, per_byte); i < count && at < capacity;
-         i = next_escape(scratch.folded, i + 1, count, per_byte))
-        coded[at++] = data[i];
-    if (at >= capacity) return 0;
+    size_t escapes = per_byte == 2 ? take_escapes(data, scratch.folded, bytes, 2, coded + HEADER_BYTES, room)
+                                   : take_escapes(data, scratch.folded, bytes, 4, coded + HEADER_BYTES, room);
+    if (escapes == room) return 0;
     coded[0] = low;
     coded[1] = (uint8_t)per_byte;
-    ht_store_u32le(coded + 2, (uint32_t)(at - 6));
-    size_t block = ht_huffman_encode(kernels, scratch.folded, ht_folded_bytes(count, per_byte), scratch.pairs,
-                                     coded + at, capacity - at);
-    return block > 0 ? at + block : 0;
+    ht_store_u32le(coded + 2, (uint32_t)escapes);
+    size_t block = ht_huffman_encode(kernels, scratch.folded, bytes, scratch.pairs, coded + HEADER_BYTES + escapes,
+                                     room - escapes);
+    return block > 0 ? HEADER_BYTES + escapes + block : 0;
 }
 
-int ht_folded_decode(const ht_kernels *kernels, const uint8_t *coded, size_t coded_bytes, uint8_t *folded,
-                     uint8_t *data, size_t count) {
-    if (coded_bytes < 6 || (coded[1] != 2 && coded[1] != 4)) return HT_BAD_PLANE;
-    int per_byte = coded[1];
-    uint8_t low = coded[0];
-    size_t escapes = ht_load_u32le(coded + 2), bytes = ht_folded_bytes(count, per_byte), used = 0;
-    if (escapes > coded_bytes - 6) return HT_BAD_PLANE;
-    int status = ht_huffman_decode(kernels, coded + 6 + escapes, coded_bytes - 6 - escapes, folded, bytes);
-    if (status != HT_OK) return status;
+static void unfold(const uint8_t *folded, size_t count, uint8_t low, int per_byte, uint8_t *data) {
     size_t whole = count / (size_t)per_byte, done = whole * (size_t)per_byte;
     uint8_t last[4];
     if (per_byte == 2) unfold_pairs(folded, whole, low, data);
     else unfold_fours(folded, whole, low, data);
-    if (done < count) {
-        if (per_byte == 2) unfold_pairs(folded + whole, 1, low, last);
-        else unfold_fours(folded + whole, 1, low, last);
-        memcpy(data + done, last, count - done);
-    }
-    for (size_t i = next_escape(folded, 0, count, per_byte); i < count;
-         i = next_escape(folded, i + 1, count, per_byte)) {
-        if (used == escapes) return HT_BAD_STREAM;
-        data[i] = coded[6 + used++];
-    }
-    return used == escapes ? HT_OK : HT_BAD_STREAM;
+    if (done == count) return;
+    if (per_byte == 2) unfold_pairs(folded + whole, 1, low, last);
+    else unfold_fours(folded + whole, 1, low, last);
+    memcpy(data + done, last, count - done);
+}
+
+int ht_folded_decode(const ht_kernels *kernels, const uint8_t *coded, size_t coded_bytes, uint8_t *folded,
+                     uint8_t *data, size_t count) {
+    if (coded_bytes < HEADER_BYTES || (coded[1] != 2 && coded[1] != 4)) return HT_BAD_PLANE;
+    int per_byte = coded[1];
+    size_t escapes = ht_load_u32le(coded + 2);
+    if (escapes > coded_bytes - HEADER_BYTES) return HT_BAD_PLANE;
+    const uint8_t *values = coded + HEADER_BYTES;
+    int status = ht_huffman_decode(kernels, values + escapes, coded_bytes - HEADER_BYTES - escapes, folded,
+                                   ht_folded_bytes(count, per_byte));
+    if (status != HT_OK) return status;
+    unfold(folded, count, coded[0], per_byte, data);
+    int exact = per_byte == 2 ? put_escapes(data, count, folded, 2, values, escapes)
+                              : put_escapes(data, count, folded, 4, values, escapes);
+    return exact ? HT_OK : HT_BAD_STREAM;
 }

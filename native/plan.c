@@ -12,15 +12,18 @@ static double raw_from_bits(int effort) { return effort >= 2 ? 7.92 : 7.80; }
 /* A plane of seven bits, when hardly less than seven. */
 static double septets_from_bits(int effort) { return effort >= 2 ? 6.97 : 6.85; }
 
-/* Below this a plane is mostly one value; zstd finds its runs, where folding still pays 1/4 bit for each value. */
-static double zstd_below_bits(int effort) { return effort >= 2 ? 0.5 : 0.25; }
+/* Below this a plane is nearly one value; zstd finds its runs, where folding still pays 1/4 bit for each value. */
+static const double zstd_below_bits = 0.25;
 
-/* Small planes below this go to zstd too: its headers are shorter than a code's lengths. */
+/* Small planes go to zstd sooner: its headers are shorter than a code's lengths. */
 static const double small_zstd_below_bits = 1.5;
 enum { SMALL_PLANE = 4096 };
 
 /* Below this Huffman's whole bits may be too coarse, and folding is weighed against it. */
 static const double fold_below_bits = 2.0;
+
+/* From here on strings of 8 bytes do not repeat by chance. */
+static const double repeats_tell_from_bits = 2.5;
 
 /* A base must gain at least this share, because using it ties the frame to what the receiver holds. */
 static const double delta_gain_ratio = 0.98;
@@ -106,7 +109,7 @@ static double choose(const sample *s, const uint8_t *plane, const uint32_t *coun
     int small = s->count < SMALL_PLANE, one_bit_fixed = odd == 0 || odd == s->sampled;
     plan->codec[p] = HT_RAW;
     if (seen == 1) plan->codec[p] = HT_CONSTANT;
-    else if (bits < (small ? small_zstd_below_bits : zstd_below_bits(s->effort))) plan->codec[p] = HT_ZSTD;
+    else if (bits < (small ? small_zstd_below_bits : zstd_below_bits)) plan->codec[p] = HT_ZSTD;
     else if (!small && bits < fold_below_bits) return weigh_folding(s, plane, counts, p, plan);
     else if (one_bit_fixed && huffman > septets_from_bits(s->effort)) plan->codec[p] = HT_SEPTETS;
     else if (huffman < raw_from_bits(s->effort)) plan->codec[p] = HT_HUFFMAN;
@@ -135,6 +138,8 @@ void ht_plan_chunk(const ht_kernels *kernels, const uint8_t *data, const uint8_t
     sampled = count < sampled ? count : sampled / RUNS * RUNS;
     sample s = {kernels, data, NULL, count, sampled, width, floating, effort};
     double least = assess(&s, HT_DELTA_NONE, plan);
+    int telling = width == 1 && plan->codec[0] == HT_HUFFMAN && least >= repeats_tell_from_bits;
+    if (telling && ht_repeats_itself(data, count)) plan->codec[0] = HT_ZSTD;
     if (base == NULL) return;
     s.base = base;
     least *= delta_gain_ratio;

@@ -1,4 +1,4 @@
-"""Single planes through zstd: the ones below 1.5 bits a byte, where Huffman's whole bits are too coarse."""
+"""Single planes through zstd: text, and planes of nearly one value, whose long runs only zstd sees."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from heliotrope.native import boundaries
 from . import numpyfiles, safetensors, torchzip
 from .segments import Finder, Segment, cover, guess_type
 
-# Smaller chunks find more shared bytes in code and data, larger ones cost less each; tensors need no smaller ones, since they are
-# compared at fixed offsets.
+# Smaller chunks find more shared bytes in code and data, larger ones cost less each; tensors need no smaller ones,
+# since they are compared at fixed offsets.
 CONTENT_MINIMUM_BYTES = 64 << 10
 CONTENT_AVERAGE_BYTES = 256 << 10
 CONTENT_MAXIMUM_BYTES = 1 << 20
@@ -81,7 +81,9 @@ def _fixed(segments: list[Segment], extents: list[tuple[int, int]], chunk_bytes:
 
 
 def _by_content(handle: int, start: int, end: int, width: int, floating: bool) -> Iterator[Piece]:
-    """Gear-hash boundaries, read through a window; the last run of a window is carried over unless the data ends there."""
+    """Gear-hash boundaries, read through a window; the last run of a window is carried over unless the data ends
+    there.
+    """
     while start < end:
         window = os.pread(handle, min(_WINDOW_BYTES, end - start), start)
         if not window:
@@ -102,6 +104,8 @@ def _by_content(handle: int, start: int, end: int, width: int, floating: bool) -
 
 
 def _aligned(ends: list[int], width: int, *, last: bool) -> Iterator[int]:
-    """Boundaries rounded down to whole elements: a chunk that begins inside a number codes badly. The data's end stays."""
+    """Boundaries rounded down to whole elements: a chunk that begins inside a number codes badly. The data's end
+    stays.
+    """
     for position, boundary in enumerate(ends):
         yield boundary if last and position == len(ends) - 1 else boundary - boundary % width

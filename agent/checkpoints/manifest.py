@@ -83,7 +83,8 @@ def digest(manifest: Manifest) -> bytes:
 def decode(data: bytes | bytearray | memoryview) -> Manifest:
     """Read what :func:`encode` wrote and check it as the untrusted input it is.
 
-    Raises Incompatible for another version, Corrupt for bytes that are not a manifest, InvalidInput naming the entry that is unsafe.
+    Raises Incompatible for another version, Corrupt for bytes that are not a manifest, InvalidInput naming the entry
+    that is unsafe.
     """
     view = memoryview(data)
     if not view or view[0] != MANIFEST_VERSION:
@@ -138,7 +139,8 @@ def _check_entry(entry: Entry) -> None:
     for chunk in entry.chunks:
         if chunk.offset < end or chunk.offset + chunk.size_bytes > entry.size_bytes:
             raise InvalidInput(
-                f"cannot use entry {entry.path!r}: chunk at {chunk.offset} overlaps or passes the end; make the manifest again"
+                f"cannot use entry {entry.path!r}: chunk at {chunk.offset} overlaps or passes the end; make the "
+                "manifest again"
             )
         if chunk.width not in (1, 2, 4, 8):
             raise InvalidInput(

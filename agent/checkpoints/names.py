@@ -1,7 +1,7 @@
 """File names and link targets of a checkpoint, as text that travels unharmed and never leaves its folder.
 
-POSIX names are bytes. A manifest holds them as UTF-8 text in which ``%`` and every byte that is not UTF-8 stand as ``%XX``:
-printable, reversible, and with one spelling per name, so that the manifest's digest is canonical.
+POSIX names are bytes. A manifest holds them as UTF-8 text in which ``%`` and every byte that is not UTF-8 stand as
+``%XX``: printable, reversible, and with one spelling per name, so that the manifest's digest is canonical.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def check_links(links: Mapping[str, str]) -> None:
 
 
 def _stays_inside(path: bytes, target: bytes, links: Mapping[bytes, bytes]) -> bool:
-    """Walk the target as the kernel would, expanding links on the way; a lexical check misses ``a -> ..`` then ``a/..``."""
+    """Walk the target as the kernel would, expanding links on the way; a lexical check misses ``a -> ..`` then
+    ``a/..``.
+    """
     if not path or target.startswith(b"/"):
         return False
     here: list[bytes] = [part for part in posixpath.dirname(path).split(b"/") if part]

@@ -1,7 +1,8 @@
 """Pins: a private folder of hard links that keeps a checkpoint's files while somebody reads them.
 
-A job prunes its own old checkpoints; a hard link keeps the bytes whatever the job removes, and costs no space. Across file
-systems the bytes are copied. A file that is written in place afterwards is not protected: digests notice that at reading time.
+A job prunes its own old checkpoints; a hard link keeps the bytes whatever the job removes, and costs no space.
+Across file systems the bytes are copied. A file that is written in place afterwards is not protected: digests notice
+that at reading time.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Pins:
     def pin(self, name: str, checkpoint: Path) -> Pin:
         """Hold ``checkpoint`` under ``name``; the same name again returns the pin that is there.
 
-        Raises InvalidInput for a bad name or things that cannot be carried, NotFound, Conflict when it changes meanwhile.
+        Raises InvalidInput for a bad name or things that cannot be carried, NotFound, Conflict when it changes
+        meanwhile.
         """
         final = self._path(name)
         if not final.exists():

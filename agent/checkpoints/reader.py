@@ -51,6 +51,7 @@ def read_chunk(root: Path, entry: Entry, chunk: Chunk, buffer: memoryview) -> No
         os.close(handle)
     if got != chunk.size_bytes or blake3(buffer).digest() != chunk.digest:
         raise Corrupt(
-            f"cannot read {entry.path or root.name!r} of checkpoint {root}: the {chunk.size_bytes} bytes at {chunk.offset} "
+            f"cannot read {entry.path or root.name!r} of checkpoint {root}: the {chunk.size_bytes} bytes at "
+            f"{chunk.offset} "
             "are not those of its manifest; the file was changed after it was read or is damaged: take a new checkpoint"
         )

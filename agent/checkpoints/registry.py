@@ -69,8 +69,8 @@ class CheckpointRegister:
     ) -> CheckpointRecord:
         """Register a checkpoint made here and give it the next sequence number; durable on return.
 
-        A checkpoint of an older epoch raises Conflict: its runner was fenced. The same name, path and digest in the same epoch
-        returns the record that is there.
+        A checkpoint of an older epoch raises Conflict: its runner was fenced. The same name, path and digest in the
+        same epoch returns the record that is there.
         """
         with self._lock:
             held = self._copy(job_id)
@@ -98,7 +98,8 @@ class CheckpointRegister:
                 if known.identity == record.identity:
                     if known.manifest_digest != record.manifest_digest:
                         raise Conflict(
-                            f"cannot adopt checkpoint {record.job_id} {record.epoch}.{record.sequence}: another one has that "
+                            f"cannot adopt checkpoint {record.job_id} {record.epoch}.{record.sequence}: another one "
+                            "has that "
                             "identity; two nodes ran the job in one epoch, compare them by hand"
                         )
                     held.checkpoints.remove(known)
@@ -176,7 +177,8 @@ class CheckpointRegister:
     def _pass(held: _JobFile, epoch: int) -> None:
         if epoch < held.epoch:
             raise Conflict(
-                f"cannot accept epoch {epoch} of job {held.job_id}: epoch {held.epoch} has begun; this runner was fenced, stop it"
+                f"cannot accept epoch {epoch} of job {held.job_id}: epoch {held.epoch} has begun; this runner was "
+                "fenced, stop it"
             )
         held.epoch = epoch
 

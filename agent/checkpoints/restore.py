@@ -103,8 +103,8 @@ def observe(
 ) -> Observation:
     """Read everything below ``root`` back; a chunk that differs keeps a digest of zeros.
 
-    The bytes come from the page cache as far as they are there: this proves what a process that opens the files reads, not
-    what the medium holds (fsync answers for that). ``on_bytes`` is told sizes as they are read.
+    The bytes come from the page cache as far as they are there: this proves what a process that opens the files
+    reads, not what the medium holds (fsync answers for that). ``on_bytes`` is told sizes as they are read.
     """
     reader = _ReadBack(root, layout, on_bytes)
     with ThreadPoolExecutor(threads, "verify") as pool:

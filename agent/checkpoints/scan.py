@@ -1,4 +1,6 @@
-"""Make the manifest of a checkpoint: walk it, cut its files, digest their chunks; notice anything that changes meanwhile."""
+"""Make the manifest of a checkpoint: walk it, cut its files, digest their chunks; notice anything that changes
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def build(root: Path, *, chunk_bytes: int = CHUNK_BYTES, threads: int = 1) -> Ma
     """
     if not 64 << 10 <= chunk_bytes <= CHUNK_BYTES_LIMIT or chunk_bytes % 8:
         raise InvalidInput(
-            f"cannot cut {root}: chunk_bytes is {chunk_bytes}; use a multiple of 8 from {64 << 10} to {CHUNK_BYTES_LIMIT}"
+            f"cannot cut {root}: chunk_bytes is {chunk_bytes}; use a multiple of 8 from {64 << 10} to "
+            f"{CHUNK_BYTES_LIMIT}"
         )
     entries: dict[bytes, Entry] = {}
     seen: dict[bytes, tuple[int, int, int, int]] = {}
@@ -82,7 +85,9 @@ def _entry(found: Found, root: Path, chunk_bytes: int, digester: _Digester) -> E
 
 
 class _Digester:
-    """Digests pieces on a pool, at most ``ahead`` at a time: mapping over all of them would read ahead without bound."""
+    """Digests pieces on a pool, at most ``ahead`` at a time: mapping over all of them would read ahead without
+    bound.
+    """
 
     def __init__(self, pool: ThreadPoolExecutor, ahead: int) -> None:
         self._pool = pool

@@ -36,7 +36,8 @@ def clean_name(name: str) -> str:
 def cover(found: Iterable[Segment], size_bytes: int) -> list[Segment] | None:
     """Segments that cover the whole file, gaps filled, small neighbours joined; None if they overlap or pass its end.
 
-    Joining matters: a PyTorch file has hundreds of scalars (Adam's steps), each with its own zip header, and a chunk costs about
+    Joining matters: a PyTorch file has hundreds of scalars (Adam's steps), each with its own zip header, and a chunk
+    costs about
     0.1 ms whatever its size. A joined run takes the element type of most of its bytes.
     """
     whole: list[Segment] = []

@@ -1,8 +1,10 @@
-"""The content-addressed store: a digest -> where its bytes are, in a pinned checkpoint's file or in a chunk file of its own.
+"""The content-addressed store: a digest -> where its bytes are, in a pinned checkpoint's file or in a chunk file of
+its own.
 
 On disk, all of it rebuilt at start:
   chunks/aa/DIGEST        a chunk's bytes, written to a temporary name, synced, renamed: whole or absent
-  references/NAME         a checkpoint that keeps its chunks: its manifest, and where its files are if they stay in place
+  references/NAME         a checkpoint that keeps its chunks: its manifest, and where its files are if they stay in
+  place
 Chunk files that no reference names are garbage. Nothing read is trusted: every read checks the digest.
 """
 
@@ -124,8 +126,8 @@ class ChunkStore:
     def put(self, data: bytes | bytearray | memoryview) -> bytes:
         """Keep bytes in a chunk file and return their digest; durable on return, no effect if they are here.
 
-        Raises OutOfSpace before anything is written when the quota or the disk would be exceeded. Add the reference that needs
-        the chunk first: what is not referenced is garbage.
+        Raises OutOfSpace before anything is written when the quota or the disk would be exceeded. Add the reference
+        that needs the chunk first: what is not referenced is garbage.
         """
         digest = blake3(data).digest()
         size_bytes = memoryview(data).nbytes
@@ -192,7 +194,9 @@ class ChunkStore:
         return freed_bytes
 
     def verify(self, *, remove: bool = False) -> Verification:
-        """Read every chunk back. With ``remove``, damaged chunk files are deleted so that a peer's copy can take their place."""
+        """Read every chunk back. With ``remove``, damaged chunk files are deleted so that a peer's copy can take
+        their place.
+        """
         damaged: list[Damage] = []
         count = size_bytes = 0
         for digest, where, chunk_bytes, check in list(self._checks()):
@@ -267,7 +271,8 @@ class ChunkStore:
     def _make_room(self, size_bytes: int) -> None:
         if self._used_bytes + size_bytes > self._quota_bytes:
             raise OutOfSpace(
-                f"cannot keep a chunk of {size_bytes} bytes: {self._used_bytes} of the store's {self._quota_bytes} are used; "
+                f"cannot keep a chunk of {size_bytes} bytes: {self._used_bytes} of the store's {self._quota_bytes} "
+                "are used; "
                 "raise the quota or remove checkpoints"
             )
         free_bytes = shutil.disk_usage(self._chunks).free - self._reserve_bytes

@@ -1,7 +1,8 @@
 """Read a PyTorch pickle's structure without running it: which storage has which element type, and its tensor's name.
 
-``pickle.load`` calls whatever the file names; a job's file must never make the daemon do that. Here the opcodes are listed
-with ``pickletools`` and followed on a stack of inert nodes: globals stay names, calls stay (function, arguments) pairs.
+``pickle.load`` calls whatever the file names; a job's file must never make the daemon do that. Here the opcodes are
+listed with ``pickletools`` and followed on a stack of inert nodes: globals stay names, calls stay (function,
+arguments) pairs.
 """
 
 from __future__ import annotations

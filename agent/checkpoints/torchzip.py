@@ -1,4 +1,6 @@
-"""Where the tensors are in a PyTorch zip file (torch.save since 1.6): stored members ``NAME/data/KEY`` beside ``NAME/data.pkl``."""
+"""Where the tensors are in a PyTorch zip file (torch.save since 1.6): stored members ``NAME/data/KEY`` beside
+``NAME/data.pkl``.
+"""
 
 from __future__ import annotations
 

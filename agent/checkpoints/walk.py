@@ -29,7 +29,8 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class Found:
-    """One thing in a checkpoint. ``path``: relative bytes, empty for the root; ``parent``: open folder that holds ``name``.
+    """One thing in a checkpoint. ``path``: relative bytes, empty for the root; ``parent``: open folder that holds
+    ``name``.
 
     ``parent`` is open only until the walk goes on.
     """
@@ -51,7 +52,8 @@ class Found:
 def walk(root: Path) -> Iterator[Found]:
     """The root, then everything below it; folders before their contents, names in byte order.
 
-    Raises NotFound without a root, InvalidInput naming what cannot be carried (pipes, sockets, devices, a root that is a symlink).
+    Raises NotFound without a root, InvalidInput naming what cannot be carried (pipes, sockets, devices, a root that
+    is a symlink).
     """
     full = root.absolute()
     try:

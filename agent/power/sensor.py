@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 START_S = 60.0  # opening a driver may load its firmware: many seconds on a node with eight GPUs
 BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
-REPROBE_S = 300.0  # how often a sensor with a problem (no driver yet, a lost GPU) is opened anew
+REPROBE_S = 300.0  # after this long a sensor with a problem (no driver yet, a lost GPU) is opened anew; then ever rarer
+_REPROBE_LIMIT_S = 3600.0
 COMMAND = (sys.executable, "-m", "heliotrope.agent.power.child")
 
 
@@ -33,9 +34,19 @@ class Sensor:
     Everything is called from one thread with the monotonic time; nothing here blocks but :meth:`stop`.
     """
 
-    def __init__(self, settings: Settings, *, hang_s: float, command: tuple[str, ...] = COMMAND) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hang_s: float,
+        command: tuple[str, ...] = COMMAND,
+        reprobe_s: float = REPROBE_S,
+    ) -> None:
         self._settings = settings
         self._hang_s = hang_s
+        self._reprobe_s = reprobe_s
+        self._degraded_s: float | None = None  # since when something is missing
+        self._is_reopening = False
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
@@ -69,6 +80,7 @@ class Sensor:
             self._ended(now_s, self._process.returncode)
         elif self._process is not None and not self._is_told_off:
             self._watch(now_s)
+            self._reopen(now_s)
         if self._process is None and self._start_at_s is not None and now_s >= self._start_at_s:
             self._spawn(now_s)
         return windows
@@ -86,10 +98,7 @@ class Sensor:
         if process is None:
             return []
         windows: list[SensorWindow] = []
-        with contextlib.suppress(OSError):
-            if process.stdin:
-                process.stdin.write(b"stop\n")
-                process.stdin.flush()
+        self._tell_to_stop()
         try:
             process.wait(wait_s)
         except subprocess.TimeoutExpired:
@@ -145,6 +154,7 @@ class Sensor:
         self._heard_s = now_s
         if isinstance(message, SensorWindow):
             self.down_reason, self._failure_count = "", 0
+            self._notice(any(device.covered_s == 0 and device.gap_reason for device in message.devices), now_s)
             for device in message.devices:
                 if device.counter_j is not None:
                     self._seeds[device.device] = Seed(device.taken_s, device.counter_j)
@@ -153,7 +163,30 @@ class Sensor:
             self.down_reason = message.reason
             return None
         self._greet(message)
+        self._notice(False, now_s)
         return None
+
+    def _notice(self, is_missing: bool, now_s: float) -> None:
+        """Remember since when a device fails, or something could not be opened at all."""
+        if not is_missing and not self.problems:
+            self._degraded_s = None
+        elif self._degraded_s is None:
+            self._degraded_s = now_s
+
+    def _reopen(self, now_s: float) -> None:
+        """A GPU that was lost or a driver that was missing only comes back to a process that opens it anew."""
+        if self._degraded_s is None or now_s - self._degraded_s < self._reprobe_s or not self._said_hello:
+            return
+        self._degraded_s = None
+        self._reprobe_s = min(2 * self._reprobe_s, _REPROBE_LIMIT_S)
+        self._is_reopening = True
+        self._tell_to_stop()
+
+    def _tell_to_stop(self) -> None:
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            if self._process is not None and self._process.stdin:
+                self._process.stdin.write(b"stop\n")
+                self._process.stdin.flush()
 
     def _greet(self, hello: Hello) -> None:
         self._said_hello = self.has_answered = True
@@ -181,8 +214,9 @@ class Sensor:
         self._close_pipes()
         self._process = None
         if code == 0 and self._said_hello and not self._is_told_off:
-            # It found nothing to measure: no failure, but a driver may still come.
-            self._start_at_s = now_s + REPROBE_S
+            # It found nothing to measure (no failure, but a driver may still come), or was told to end and come back.
+            self._start_at_s = now_s if self._is_reopening else now_s + self._reprobe_s
+            self._is_reopening = False
             return
         self._fail(now_s, self.down_reason or f"the sensor ended with code {code}")
 

@@ -11,7 +11,7 @@ from .processes import OTHER, ProcessTrees, read_table
 from .sources.model import host_busy_s
 
 PERIOD_S = 1.0
-_COST_RATIO = 0.003  # of one core: on a node with thousands of processes the scans grow rarer, not dearer
+_COST_RATIO = 0.002  # of one core: on a node with thousands of processes the scans grow rarer, not dearer
 _FRESH_S = 0.2
 
 

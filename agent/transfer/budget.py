@@ -23,7 +23,9 @@ class Budget:
         self._changed = threading.Condition()
 
     def take(self, size_bytes: int, stop: Stop) -> bool:
-        """Wait for the bytes; False if ``stop`` came first. More than the whole budget is given when nothing else is held."""
+        """Wait for the bytes; False if ``stop`` came first. More than the whole budget is given when nothing else is
+        held.
+        """
         with self._changed:
             while not self._fits(size_bytes):
                 if stop():
@@ -73,7 +75,9 @@ class Limiter:
 
 
 class Buffers:
-    """Large buffers used again: a fresh one of 4 MiB costs a millisecond in page faults, as much as decoding into it."""
+    """Large buffers used again: a fresh one of 4 MiB costs a millisecond in page faults, as much as decoding into
+    it.
+    """
 
     SMALL_BYTES = 64 << 10
 

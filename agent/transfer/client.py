@@ -1,10 +1,11 @@
 """The receiving agent's side: pull a checkpoint from another agent to a folder here.
 
-    dial -> manifest -> plan -> { receivers: ask, take } -> { decoders: decode, check, write } -> seal -> read back -> rename
+    dial -> manifest -> plan -> { receivers: ask, take } -> { decoders: decode, check, write } -> seal -> read back
+    -> rename
 
-A checkpoint is VERIFIED by reading everything back from the files that the job will open and computing the manifest's digest anew.
-Digests checked while decoding would cost less (this costs 0.15 s of one core per GB), but do not see a chunk written to the wrong
-place, a folder's wrong mode, or another process writing there.
+A checkpoint is VERIFIED by reading everything back from the files that the job will open and computing the
+manifest's digest anew. Digests checked while decoding would cost less (this costs 0.15 s of one core per GB), but do
+not see a chunk written to the wrong place, a folder's wrong mode, or another process writing there.
 """
 
 from __future__ import annotations
@@ -43,14 +44,16 @@ def pull(
     on_progress: OnProgress | None = None,
     clock: Clock = _SYSTEM_CLOCK,
 ) -> PullResult:
-    """Fetch the checkpoint ``reference`` from the agent at ``address`` to ``destination``; returns when it is there, verified.
+    """Fetch the checkpoint ``reference`` from the agent at ``address`` to ``destination``; returns when it is there,
+    verified.
 
-    ``name``: this node's; ``ticket``: the move's, or a function that gives the newest; ``base``: an older checkpoint held here, for
-    deltas and for chunks that did not change; ``store``: other bytes held here. A destination that is this very checkpoint is
-    success; a cut or cancelled pull goes on where it was when called again.
+    ``name``: this node's; ``ticket``: the move's, or a function that gives the newest; ``base``: an older checkpoint
+    held here, for deltas and for chunks that did not change; ``store``: other bytes held here. A destination that is
+    this very checkpoint is success; a cut or cancelled pull goes on where it was when called again.
 
-    Raises Denied (ticket, certificates), Unreachable (nothing came for ``give_up_s``), OutOfSpace (the partial folder is removed),
-    Conflict (cancelled; another transfer or another checkpoint is at the destination), Corrupt, NotFound (the source's word).
+    Raises Denied (ticket, certificates), Unreachable (nothing came for ``give_up_s``), OutOfSpace (the partial
+    folder is removed), Conflict (cancelled; another transfer or another checkpoint is at the destination), Corrupt,
+    NotFound (the source's word).
     """
     cancel = cancel or threading.Event()
     options = options or PullOptions()

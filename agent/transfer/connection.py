@@ -1,4 +1,6 @@
-"""One TLS connection that carries messages. Used by one thread: OpenSSL allows no reading and writing at the same time."""
+"""One TLS connection that carries messages. Used by one thread: OpenSSL allows no reading and writing at the same
+time.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +59,8 @@ class Received:
 class Connection:
     """Messages over an established TLS stream, with limits, counting and an idle deadline.
 
-    Every call raises Unreachable when the far end is gone, DeadlineExceeded when ``idle_s`` pass without a byte or ``stop`` says
-    so, Corrupt for bytes that are no message, and what the far end reports in a Failure.
+    Every call raises Unreachable when the far end is gone, DeadlineExceeded when ``idle_s`` pass without a byte or
+    ``stop`` says so, Corrupt for bytes that are no message, and what the far end reports in a Failure.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Connection:
         self._clock = clock
         self._stop = stop
         self._buffers = buffers
-        self._idle_s = idle_s
+        self.idle_s = idle_s
         self._limiter = limiter
         stream.settimeout(_TICK_S)
 
@@ -122,7 +124,7 @@ class Connection:
         self.stream.close()
 
     def _write(self, data: memoryview) -> None:
-        start, idle = 0, _Idle(self._clock, self._idle_s, self._stop)
+        start, idle = 0, _Idle(self._clock, self.idle_s, self._stop)
         while start < len(data):
             try:
                 count = self.stream.send(data[start : start + _SLICE_BYTES])
@@ -136,7 +138,7 @@ class Connection:
 
     def _read(self, view: memoryview) -> None:
         start = spent = 0
-        idle = _Idle(self._clock, self._idle_s, self._stop)
+        idle = _Idle(self._clock, self.idle_s, self._stop)
         while start < len(view):
             try:
                 count = self.stream.recv_into(view[start:])

@@ -51,6 +51,7 @@ class Host:
     clock: Clock
     shared: Shared
     stopping: threading.Event
+    idle_s: float
     lock: threading.Lock = field(default_factory=threading.Lock)
     moves: dict[tuple[str, str, str], Move] = field(default_factory=dict)
     sent_bytes: dict[str, int] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Conversation:
             raise Denied("cannot serve: this end sends only; dial as the receiver")
         ticket = self._admit(greeting.ticket)
         connection.send(choose(greeting))
+        connection.idle_s = host.idle_s  # a stranger gets seconds, a known agent with a ticket may be slow
         request = _expect(connection.receive(), wire.ManifestRequest)
         key = (ticket.job_id, ticket.migration_id, request.reference)
         with host.lock:

@@ -1,8 +1,9 @@
 """How hard to code: as hard as the link leaves time for, as measured while running.
 
-Once a second two shares are compared: of the time in which coders could have worked, how much they did; of the connections'
-time, how much they were inside a send. A link that is always full with idle coders gets the better code; coders that are
-always busy before an idle link get the cheaper one. Each change of direction doubles the time until the next: no flapping.
+Once a second two shares are compared: of the time in which coders could have worked, how much they did; of the
+connections' time, how much they were inside a send. A link that is always full with idle coders gets the better
+code; coders that are always busy before an idle link get the cheaper one. Each change of direction doubles the time
+until the next: no flapping.
 """
 
 from __future__ import annotations

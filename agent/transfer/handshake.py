@@ -83,7 +83,8 @@ def check_ends(ticket: Ticket, *, sender: Name, receiver: Name) -> None:
     ):
         if (name.fleet, name.role, name.id) != (ticket.fleet, Role.AGENT, allowed):
             raise Denied(
-                f"cannot transfer for job {ticket.job_id}: the ticket's {field} is {allowed} of {ticket.fleet}, this end is "
+                f"cannot transfer for job {ticket.job_id}: the ticket's {field} is {allowed} of {ticket.fleet}, this "
+                "end is "
                 f"{name}; ask the coordinator for a ticket for these nodes"
             )
 

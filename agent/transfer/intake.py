@@ -144,7 +144,8 @@ class Intake:
         if isinstance(error, HeliotropeError):
             raise error
         raise Corrupt(
-            f"cannot take chunk at {chunk.offset} of {entry.path or 'the checkpoint'!r}: {error}; check the source's disk"
+            f"cannot take chunk at {chunk.offset} of {entry.path or 'the checkpoint'!r}: {error}; check the source's "
+            "disk"
         ) from error
 
     def _write(self, index: int, data: memoryview) -> None:

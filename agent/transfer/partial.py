@@ -4,7 +4,8 @@
     .NAME.partial/journal    4-byte indices of chunks that were verified and written
     .NAME.partial/tree       the file or folder itself, renamed to NAME at the end
 
-The journal is a hint: after a crash its chunks are read back and checked before they count, so no write order is needed.
+The journal is a hint: after a crash its chunks are read back and checked before they count, so no write order is
+needed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Partial:
     """One growing checkpoint; locked, so that one transfer at a time writes it. Safe to use from several threads."""
 
     def __init__(self, destination: Path, manifest: Manifest) -> None:
-        """Open or begin it. Raises Conflict when another transfer holds it, OutOfSpace, InvalidInput for an unusable place."""
+        """Open or begin it. Raises Conflict when another transfer holds it, OutOfSpace, InvalidInput for an unusable
+        place.
+        """
         self.destination = destination
         self.folder = folder_of(destination)
         self.tree = self.folder / "tree"
@@ -88,7 +91,9 @@ class Partial:
         failpoints.hit("transfer.sealed")
 
     def publish(self) -> None:
-        """Give the tree its final name; from here on the checkpoint exists. Raises Conflict if that name was taken meanwhile."""
+        """Give the tree its final name; from here on the checkpoint exists. Raises Conflict if that name was taken
+        meanwhile.
+        """
         try:
             if self.destination.is_symlink() or self.destination.exists():
                 raise Conflict(

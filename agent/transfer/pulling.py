@@ -131,7 +131,8 @@ class Pull:
         free_bytes = disk.f_bavail * disk.f_frsize - self._options.reserve_bytes
         if needed_bytes > free_bytes:
             raise OutOfSpace(
-                f"cannot fetch {self._destination}: it needs {needed_bytes} bytes, {max(0, free_bytes)} are free beyond the "
+                f"cannot fetch {self._destination}: it needs {needed_bytes} bytes, {max(0, free_bytes)} are free "
+                "beyond the "
                 "reserve; free the disk or choose another node"
             )
 

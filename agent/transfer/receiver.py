@@ -26,7 +26,9 @@ FRAME_SLACK_BYTES = 4096
 
 
 def fetch_manifest(connection: Connection, reference: str, base: bytes, have: bytes) -> tuple[bytes, bool, bytes]:
-    """Ask for the manifest: (its digest, whether the sender has the base, its encoding or nothing if ``have`` is it)."""
+    """Ask for the manifest: (its digest, whether the sender has the base, its encoding or nothing if ``have`` is
+    it).
+    """
     connection.send(wire.ManifestRequest(reference, base, have))
     while isinstance(reply := connection.receive(), wire.Wait):
         pass
@@ -87,7 +89,9 @@ class Receiver:
         self._connected = False
 
     def run(self, ready: tuple[Connection, bool] | None = None) -> None:
-        """Work until all is done; ``ready``: a connection that asked for the manifest already, and whether it has the base."""
+        """Work until all is done; ``ready``: a connection that asked for the manifest already, and whether it has
+        the base.
+        """
         back_off_s = _BACK_OFF_LEAST_S
         try:
             while not self._over():

@@ -32,7 +32,8 @@ OnProgress = Callable[[Progress], None]
 class PullOptions:
     """Limits of a pull. ``connections`` None adapts between 2 and ``connection_limit``; ``rate``: bytes per second.
 
-    ``memory_bytes`` bounds what is asked for and not yet written; ``reserve_bytes`` stay free on the disk; ``owner``: (uid, gid).
+    ``memory_bytes`` bounds what is asked for and not yet written; ``reserve_bytes`` stay free on the disk;
+    ``owner``: (uid, gid).
     """
 
     connections: int | None = None
@@ -52,8 +53,9 @@ class PullOptions:
 class PullResult:
     """A verified checkpoint at its final place.
 
-    state_bytes = fetched + reused + resumed bytes + holes; ``delta_bytes`` of the fetched came as deltas. ``wire_bytes`` counts both
-    directions and every attempt. ``network_s`` ends with the last chunk written, ``duration_s`` after the read-back.
+    state_bytes = fetched + reused + resumed bytes + holes; ``delta_bytes`` of the fetched came as deltas.
+    ``wire_bytes`` counts both directions and every attempt. ``network_s`` ends with the last chunk written,
+    ``duration_s`` after the read-back.
     """
 
     manifest_digest: bytes

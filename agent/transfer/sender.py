@@ -2,7 +2,8 @@
 
     Want -> [ coder: read, check the digest, code ] -> bounded queue -> [ this thread: send ] -> FRAME
 
-Both directions of a TLS connection stay in one thread (OpenSSL asks for that); an eventfd wakes it when a frame is ready.
+Both directions of a TLS connection stay in one thread (OpenSSL asks for that); an eventfd wakes it when a frame is
+ready.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class ServerOptions:
 
 
 class TransferServer:
-    """Sends checkpoints to agents that dial. ``name`` is this node's own; start() listens, stop() hangs up and waits."""
+    """Sends checkpoints to agents that dial. ``name`` is this node's own; start() listens, stop() hangs up and
+    waits.
+    """
 
     def __init__(
         self,
@@ -70,15 +72,14 @@ class TransferServer:
             Limiter(limits.rate, clock),
             Effort(clock, coder_count=limits.coder_count, fixed=limits.effort),
         )
-        self._host = Host(name, verify_ticket, open_source, open_base, on_progress, clock, shared, self._stopping)
+        self._host = Host(
+            name, verify_ticket, open_source, open_base, on_progress, clock, shared, self._stopping, limits.idle_s
+        )
 
     @property
     def address(self) -> Address:
         """Where it listens (the port that the kernel chose for port 0)."""
-        if self._listener is None:
-            return self._listen_address
-        host, port = self._listener.getsockname()[:2]
-        return host, port
+        return self._listen_address
 
     def start(self) -> None:
         """Listen. Raises Unreachable when the address cannot be had."""
@@ -88,6 +89,8 @@ class TransferServer:
         except OSError as error:
             raise Unreachable(f"cannot listen on {self._listen_address}: {error.strerror}; free the port") from error
         self._listener.settimeout(_TICK_S)
+        host, port = self._listener.getsockname()[:2]
+        self._listen_address = (host, port)
         self._spawn(self._accept, self._listener)
 
     def stop(self) -> None:
@@ -141,7 +144,7 @@ class TransferServer:
             clock=self._host.clock,
             stop=self._stopping.is_set,
             buffers=self._host.shared.buffers,
-            idle_s=self._options.idle_s,
+            idle_s=_HANDSHAKE_S,
             limiter=Limiter(None, self._host.clock),
         )
         try:

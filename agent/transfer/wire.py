@@ -1,9 +1,11 @@
-"""The transfer protocol's messages. The end that has the state is the sender, the one that wants it the receiver; either may dial.
+"""The transfer protocol's messages. The end that has the state is the sender, the one that wants it the receiver;
+either may dial.
 
 1. dialler -> Hello (versions, its role, the ticket); listener -> Welcome (versions chosen) or Failure.
 2. receiver -> ManifestRequest; sender -> Wait while it prepares, then ManifestReply and the manifest in PART messages.
 3. receiver -> Want (chunk indices, each with the index of a base chunk or -1), as many ahead as its memory allows;
-   sender -> one FRAME per wanted chunk, in any order. The receiver's wants are the back-pressure: nothing unasked is sent.
+   sender -> one FRAME per wanted chunk, in any order. The receiver's wants are the back-pressure: nothing unasked is
+   sent.
 4. receiver -> Progress and Renew (a fresh ticket) now and then, Bye at the end; either -> Failure, then both hang up.
 
 On the wire a message is kind (1 byte), length (4), chunk index (4, 0 unless FRAME), then that many bytes.
@@ -56,7 +58,9 @@ class Welcome(_Message, frozen=True):
 
 
 class ManifestRequest(_Message, frozen=True):
-    """``base``: digest of a manifest that the receiver holds, or empty; ``have``: the digest it has already, or empty."""
+    """``base``: digest of a manifest that the receiver holds, or empty; ``have``: the digest it has already, or
+    empty.
+    """
 
     reference: Annotated[str, Meta(max_length=512)]
     base: Digest = b""

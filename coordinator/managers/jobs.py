@@ -48,9 +48,11 @@ class JobManager:
         if job is None:
             log.warning("node %s runs job %s, which this coordinator does not know", node_id, report.job_id)
             return
-        if report.epoch > job.epoch:
+        if report.epoch > job.epoch and report.state is not RunState.UNSPECIFIED:
             job = self._adopt_newer(tx, job, node_id, report)
         self._note_copies(tx, job, node_id, report)
+        if report.state is RunState.UNSPECIFIED:
+            return  # it holds copies, and says nothing of a run
         if report.epoch < job.epoch or job.node_id != node_id or job.state.ended:
             if report.state.alive:
                 self._fence(tx, job, node_id, report.epoch)
@@ -65,7 +67,7 @@ class JobManager:
 
     def on_hello(self, tx: Transaction, node_id: str, reports: tuple[JobReport, ...]) -> None:
         """What the node holds; a job it should run and does not name is gone from it (its disk was wiped)."""
-        named = {report.job_id for report in reports}
+        named = {report.job_id for report in reports if report.state is not RunState.UNSPECIFIED}
         for report in reports:
             self.on_report(tx, node_id, report)
         for job in tx.jobs.on_node(node_id):
@@ -194,6 +196,9 @@ class JobManager:
             self._order_release(tx, job, migration.source_node)
 
     def _order_release(self, tx: Transaction, job: Job, node_id: str) -> None:
+        waiting = [one for one in tx.commands.open_of_job(job.job_id) if one.node_id == node_id]
+        if any(isinstance(one.order, model.Release) for one in waiting):
+            return
         self._send(tx, orders.command(self._world, job, node_id, model.Release(keep_logs=True)))
 
     # -- agents that know more, or less

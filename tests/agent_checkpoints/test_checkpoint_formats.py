@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from heliotrope.agent.checkpoints.manifest import Chunk
 from heliotrope.agent.checkpoints.scan import build
 
@@ -40,6 +41,10 @@ def write_safetensors(path: Path, tensors: dict[str, tuple[str, bytes]]) -> None
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data for _, data in tensors.values()))
 
 
+# The pure Python pickler: the C one cannot be taught to write by hand what torch.save writes.
+_PurePickler: Any = vars(pickle)["_Pickler"]
+
+
 class _StorageClass:
     """Stands in for torch.FloatStorage and its like when a file is made without torch."""
 
@@ -52,7 +57,7 @@ class _Tensor:
         self.storage = ("storage", _StorageClass(kind), key, "cpu", count)
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[misc,name-defined]
+class _Pickler(_PurePickler):  # type: ignore[misc]
     """Writes what torch.save writes: storages as persistent ids, tensors as calls of torch's rebuild function."""
 
     def persistent_id(self, thing: Any) -> Any:
@@ -146,7 +151,11 @@ def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_numpy_files_are_cut_by_array(tmp_path: Path) -> None:
-    arrays = {"w": RNG.standard_normal(50_000).astype(np.float32), "n": np.arange(20_000), "z": np.zeros(3, np.int8)}
+    arrays: dict[str, Any] = {
+        "w": RNG.standard_normal(50_000).astype(np.float32),
+        "n": np.arange(20_000),
+        "z": np.zeros(3, np.int8),
+    }
     np.savez(tmp_path / "state.npz", **arrays)
     found = by_tensor(tmp_path / "state.npz")
     assert found["w"] == (4, True, 200_000) and found["n"] == (8, False, 160_000)

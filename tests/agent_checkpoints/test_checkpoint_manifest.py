@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from heliotrope.agent.checkpoints import manifest as manifests
 from heliotrope.agent.checkpoints.manifest import Chunk, Entry, Manifest
 from heliotrope.agent.checkpoints.names import check_links, check_path, escape, unescape
 from heliotrope.foundation.errors import Corrupt, HeliotropeError, Incompatible, InvalidInput
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOT = Entry("", "dir", 0o755, 0)
 CHUNK = Chunk(0, 10, b"d" * 32, 4, True, "w")

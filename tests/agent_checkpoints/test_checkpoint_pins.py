@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from heliotrope.agent.checkpoints.pins import Pins
 from heliotrope.agent.checkpoints.scan import build
 from heliotrope.foundation.errors import InvalidInput, NotFound

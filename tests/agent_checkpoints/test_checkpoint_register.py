@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from heliotrope.agent.checkpoints.registry import CheckpointRecord, CheckpointRegister
 from heliotrope.foundation.errors import Conflict, Corrupt, InvalidInput, NotFound
 

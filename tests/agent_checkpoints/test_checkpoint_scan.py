@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+
 from heliotrope.agent.checkpoints import manifest as manifests
-from heliotrope.agent.checkpoints import scan
+from heliotrope.agent.checkpoints.cutting import cut
 from heliotrope.agent.checkpoints.pins import Pins
 from heliotrope.agent.checkpoints.reader import CheckpointReader
 from heliotrope.agent.checkpoints.restore import lay_out, observe, seal, write_chunk
 from heliotrope.agent.checkpoints.scan import build
 from heliotrope.foundation.errors import Conflict, Corrupt, InvalidInput, NotFound
-from hypothesis import given, settings
 
 from .trees import TREES, Tree, plant
 
@@ -89,11 +91,12 @@ def test_a_flipped_byte_is_seen_by_reader_and_observation(tmp_path: Path) -> Non
 
 
 def test_pipes_sockets_and_outside_links_are_refused_by_name(tmp_path: Path) -> None:
-    for name, make in {
+    makers: dict[str, Callable[[Path], object]] = {
         "pipe": os.mkfifo,
         "sock": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
         "link": lambda path: path.symlink_to("/etc/passwd"),
-    }.items():
+    }
+    for name, make in makers.items():
         root = tmp_path / f"with-{name}"
         root.mkdir()
         make(root / name)
@@ -115,11 +118,10 @@ def test_a_change_while_reading_is_noticed(tmp_path: Path, monkeypatch: pytest.M
     root.mkdir()
     (root / "a").write_bytes(b"1" * 100_000)
     (root / "b").write_bytes(b"2" * 100_000)
-    real = scan.cut
     hits: list[int] = []
 
     def cut_and_change(handle: int, size_bytes: int, chunk_bytes: int) -> object:
-        yield from real(handle, size_bytes, chunk_bytes)
+        yield from cut(handle, size_bytes, chunk_bytes)
         hits.append(1)
         if len(hits) == 2:
             if change == "grow":
@@ -134,7 +136,7 @@ def test_a_change_while_reading_is_noticed(tmp_path: Path, monkeypatch: pytest.M
                 (root / "other").write_bytes(b"3" * 100_000)
                 (root / "other").rename(root / "a")
 
-    monkeypatch.setattr(scan, "cut", cut_and_change)
+    monkeypatch.setattr("heliotrope.agent.checkpoints.scan.cut", cut_and_change)
     with pytest.raises(Conflict, match="changed while it was read"):
         build(root)
     assert len(hits) == 2

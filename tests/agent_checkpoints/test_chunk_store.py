@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+
 from heliotrope.agent.checkpoints.manifest import Chunk, Entry, Manifest
 from heliotrope.agent.checkpoints.scan import build
 from heliotrope.agent.checkpoints.store import ChunkStore

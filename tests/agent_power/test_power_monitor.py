@@ -116,7 +116,8 @@ def test_the_tree_scope_does_not_count_the_host(bench: Bench, tmp_path: Path) ->
     """A process beside the jobs burns; a node that only answers for its own trees stays near its idle power."""
     burn = "import os, time\nprint(os.getpid(), flush=True)\nos.close(1)\nwhile True: pass"
     leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}], start_new_session=True)"
-    bystander = int(subprocess.run([sys.executable, "-c", leave], check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, "-c", leave]
+    bystander = int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     try:
         bench.job("lazy", burns=False)
         bench.start(PowerConfig(batch_s=2.0, sources=("model",), model=MODEL))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import subprocess
@@ -43,7 +44,7 @@ def batch(number: int, device_count: int = 1) -> EnergyBatch:
     start_utc = START_UTC + timedelta(seconds=10 * number)
     devices = tuple(
         DeviceEnergy(
-            device=f"GPU-{os.urandom(16).hex()}",
+            device=f"GPU-{hashlib.sha256(f'{number} {index}'.encode()).hexdigest()}",  # does not compress
             source="nvml",
             scope="gpu",
             estimated=False,
@@ -53,7 +54,7 @@ def batch(number: int, device_count: int = 1) -> EnergyBatch:
             max_w=None,
             coverage_ratio=1.0,
         )
-        for _ in range(device_count)
+        for index in range(device_count)
     )
     shares = tuple(EnergyShare(device=d.device, job_id="job", energy_j=d.energy_j, rule="sm") for d in devices)
     return EnergyBatch(
@@ -105,19 +106,19 @@ def test_the_id_stays_with_the_folder_and_a_new_folder_gets_a_new_one(tmp_path: 
 
 def test_acknowledging_drops_whole_segments_and_numbers_never_repeat(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
-    for number in range(1, 61):
+    for number in range(1, 121):
         spool.append(batch(number))
     before = len(segment_files(tmp_path))
     assert before > 2
-    spool.acknowledge(30)
-    assert len(segment_files(tmp_path)) < before
-    assert numbers(spool) == list(range(31, 61))
     spool.acknowledge(60)
+    assert len(segment_files(tmp_path)) < before
+    assert numbers(spool) == list(range(61, 121))
+    spool.acknowledge(120)
     assert spool.pending(10) == []
     spool.close()
     again = open_spool(tmp_path)
-    assert again.acknowledged == 60
-    assert again.append(batch(61)) == 61
+    assert again.acknowledged == 120
+    assert again.append(batch(121)) == 121
 
 
 def test_a_lost_acknowledgement_only_repeats(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_a_torn_last_record_is_cut_and_the_others_stay(
 
 def test_damage_in_the_middle_costs_its_segment_and_is_counted_once(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
-    for number in range(1, 61):
+    for number in range(1, 121):
         spool.append(batch(number))
     spool.close()
     path = segment_files(tmp_path)[1]
@@ -177,9 +178,9 @@ def test_damage_in_the_middle_costs_its_segment_and_is_counted_once(tmp_path: Pa
     path.write_bytes(damaged)
     again = open_spool(tmp_path)
     found = numbers(again)
-    missing = sorted(set(range(1, 61)) - set(found))
+    missing = sorted(set(range(1, 121)) - set(found))
     assert missing and missing == list(range(missing[0], following))
-    again.append(batch(61))
+    again.append(batch(121))
     assert lost(again) == len(missing)
     again.close()
     assert lost(open_spool(tmp_path)) == len(missing)
@@ -221,8 +222,8 @@ utc = datetime(2026, 6, 1, tzinfo=UTC)
 number = spool.last_sequence
 while True:
     number += 1
-    device = DeviceEnergy(device=f"GPU-{number:064x}", source="nvml", scope="gpu", estimated=False, energy_j=float(number),
-                          min_w=None, mean_w=None, max_w=None, coverage_ratio=1.0)
+    device = DeviceEnergy(device=f"GPU-{number:064x}", source="nvml", scope="gpu", estimated=False,
+                          energy_j=float(number), min_w=None, mean_w=None, max_w=None, coverage_ratio=1.0)
     batch = EnergyBatch(boot_id="b", start_utc=utc, end_utc=utc, start_boottime_s=0.0, devices=(device,), shares=())
     print(spool.append(batch), flush=True)
 """

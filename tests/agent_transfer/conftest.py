@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from heliotrope.agent.checkpoints.reader import CheckpointReader
 from heliotrope.agent.checkpoints.scan import build
 from heliotrope.agent.transfer.client import pull

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from heliotrope.agent.checkpoints import manifest as manifests
 from heliotrope.agent.checkpoints.scan import build
 from heliotrope.agent.transfer.result import Progress, PullOptions

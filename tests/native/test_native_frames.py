@@ -154,8 +154,40 @@ def test_a_base_that_does_not_help_is_not_used() -> None:
     assert not info.needs_base
 
 
-def test_low_entropy_planes_go_through_zstd() -> None:
-    rare = (np.random.default_rng(6).random(200_000) < 0.02).astype(np.uint8).tobytes()
+def narrow(seed: int, count: int, share: float) -> npt.NDArray[np.uint8]:
+    """Mostly one value, its neighbours now and then, and rare ones far away, as in the top bytes of differences."""
+    source = np.random.default_rng(seed)
+    small = np.minimum(source.geometric(1 - share, count) - 1, 20)
+    return np.where(source.random(count) < 0.01, 200 + small, 7 + small).astype(np.uint8)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("tail", [0, 1, 2, 3, 5, 31, 33])
+def test_narrow_planes_are_folded(share: float, tail: int) -> None:
+    data = narrow(tail, 60_000 + tail, share)
+    info = inspect(check(Chunk(data.data)))
+    assert info.planes == ("folded",)
+    assert info.frame_bytes < 1.25 * sum(entropy_bits(data.data)) / 8 * data.size + 400
+
+
+def test_escapes_in_every_place_are_kept() -> None:
+    """A plane that wraps around 255, with an escape at each position of a folded word and at both ends."""
+    data = (narrow(1, 8192, 0.1) + np.uint8(247)).astype(np.uint8)
+    data[::37] = 99
+    data[0] = data[-1] = 100
+    assert inspect(check(Chunk(data.data))).planes == ("folded",)
+
+
+def test_text_goes_through_zstd() -> None:
+    lines = [f"step {step}: loss {4 / (1 + step / 50):.3f}, rate 0.001, node green-{step % 7}" for step in range(3000)]
+    text = "\n".join(lines).encode()
+    info = inspect(check(Chunk(text)))
+    assert info.planes == ("zstd",)
+    assert info.frame_bytes < len(text) / 4
+
+
+def test_sparse_planes_go_through_zstd() -> None:
+    rare = (np.random.default_rng(6).random(200_000) < 0.01).astype(np.uint8).tobytes()
     info = inspect(check(Chunk(rare)))
     assert info.planes == ("zstd",)
     assert info.frame_bytes < len(check(Chunk(rare), 0)) / 10

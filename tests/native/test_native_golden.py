@@ -25,7 +25,14 @@ def test_the_vectors_cover_the_format() -> None:
     infos = [inspect(read(name)[2]) for name in NAMES]
     assert {info.width for info in infos} == {1, 2, 4, 8}
     assert {info.delta for info in infos} == {"none", "xor", "difference"}
-    assert {codec for info in infos for codec in info.planes} == {"constant", "raw", "huffman", "zstd", "septets", "folded"}
+    assert {codec for info in infos for codec in info.planes} == {
+        "constant",
+        "raw",
+        "huffman",
+        "zstd",
+        "septets",
+        "folded",
+    }
     assert any(not info.planes for info in infos)
 
 

@@ -1,0 +1,59 @@
+# Every target makes what it needs by itself: a virtual environment in .venv, the dependencies, the C extension.
+# PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check bench proto native-asan clean run-ready dev-ready
+
+WORKERS ?= auto
+DEMO_ARGS ?=
+TEST_ARGS ?=
+BENCH_ARGS ?=
+# Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -n $(WORKERS)
+export PYTHON
+
+help:                ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+demo: run-ready      ## watch a job follow the green power; DEMO_ARGS="--kill source" goes to `heliotrope demo`
+	@$(PY) -m heliotrope.cli demo $(DEMO_ARGS)
+
+test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytest
+	$(PYTEST) -m "not slow" $(TEST_ARGS)
+
+test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
+	$(PYTEST) -m slow $(TEST_ARGS)
+
+check: dev-ready     ## style, types, import direction, packaging, generated protocol code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest -m "not slow" tests/layout
+
+bench: dev-ready     ## every benchmark, one JSON object each
+	@for name in codec loopback decisions; do $(PY) -m benchmarks.$$name --json $(BENCH_ARGS) || exit 1; done
+
+proto: dev-ready     ## regenerate the protocol's code, and add what is new to its committed description
+	$(PY) -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
+	    proto/heliotrope/v1/*.proto
+	$(PY) -m tests.layout.descriptors
+
+# The extension alone, in a folder of its own that goes before the installed one. The interpreter is not sanitised,
+# hence the preload; its own allocator would hide an overrun of a bytes object, hence PYTHONMALLOC.
+native-asan: dev-ready ## the native tests under address and undefined-behaviour sanitizers
+	HELIOTROPE_CFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined -g -O1" \
+	    $(PY) setup.py -q build --build-lib build/asan --build-temp build/asan-objects
+	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/asan \
+	    $(PY) -m pytest tests/native -p no:cacheprovider $(TEST_ARGS)
+
+clean:               ## what was made here: .venv, build folders, caches
+	rm -rf .venv build dist *.egg-info native/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+run-ready:
+	@scripts/set-up run
+
+dev-ready:
+	@scripts/set-up dev

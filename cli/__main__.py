@@ -1,0 +1,5 @@
+"""``python -m heliotrope.cli`` is the ``heliotrope`` command."""
+
+from .main import main
+
+main()

@@ -1,0 +1,229 @@
+"""The coordinator as verbs see it: records in and out over mutual TLS, and its errors as the catalogue's classes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+# Before grpc is imported: its C core prints every failed handshake to stderr, where one line of ours is the contract.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from heliotrope.foundation import errors, tls, wire
+from heliotrope.foundation.errors import DeadlineExceeded, Denied, HeliotropeError, Incompatible, Unreachable
+from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.v1 import common_pb2, operator_pb2_grpc
+from heliotrope.v1 import operator_pb2 as pb
+
+from . import connection
+from .connection import Target
+from .messages import Record, record
+
+R = TypeVar("R")
+
+CALL_TIMEOUT_S = 30.0
+ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see heliotrope.coordinator.server.guard
+OPTIONS: tls.Options = (
+    ("grpc.enable_http_proxy", 0),  # a fleet's coordinator is dialled as it is named, like the agents do
+    ("grpc.max_receive_message_length", 64 * 1024**2),  # a fleet of thousands of jobs is one message
+)
+
+_HANDSHAKE = re.compile(r"handshake|SSL|TSI_|certificate|Peer name", re.IGNORECASE)
+
+
+def options(command: Callable[..., R]) -> Callable[..., R]:
+    """Adds ``--coordinator`` and ``--identity``; the command gets an open ``operator: Operator``."""
+
+    @click.option(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help=f"Where the coordinator is [else {connection.COORDINATOR_VARIABLE}, else operator.toml].",
+    )
+    @click.option(
+        "--identity",
+        "identity_folder",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help=f"The identity to show it [else {connection.IDENTITY_VARIABLE}, else operator.toml].",
+    )
+    @functools.wraps(command)
+    def wrapped(*args: Any, coordinator: str | None, identity_folder: Path | None, **kwargs: Any) -> R:
+        with Operator(connection.find(coordinator, identity_folder)) as operator:
+            return command(*args, operator=operator, **kwargs)
+
+    return wrapped
+
+
+def request_option(command: Callable[..., R]) -> Callable[..., R]:
+    """Adds ``--request-id``, passed to the command as ``request_id``; by default a new random one."""
+    option = click.option(
+        "--request-id",
+        default=lambda: uuid.uuid4().hex,
+        metavar="ID",
+        help="Of your choice: a repeated call with the same one changes nothing [default: random].",
+    )
+    return option(command)
+
+
+class Operator:
+    """One operator's connection to a coordinator; a context manager.
+
+    Every method raises the catalogue's error that the coordinator answered with, Unreachable when there is no
+    coordinator, Denied when the two do not trust each other, DeadlineExceeded after ``CALL_TIMEOUT_S``.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._channel = tls.grpc_channel(target.address, target.identity, OPTIONS)
+        self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
+
+    def __enter__(self) -> Operator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    # -- reading
+
+    def fleet(self) -> Record:
+        return self._call(self._stub.GetFleet, pb.GetFleetRequest())
+
+    def job(self, job: str) -> Record:
+        return self._call(self._stub.GetJob, pb.GetJobRequest(job=job))
+
+    def migration(self, migration_id: str) -> Record:
+        return self._call(self._stub.GetMigration, pb.GetMigrationRequest(migration_id=migration_id))
+
+    def migrations(self, *, job: str = "", limit_count: int = 0) -> list[Record]:
+        request = pb.ListMigrationsRequest(job=job, limit_count=limit_count)
+        found: list[Record] = self._call(self._stub.ListMigrations, request)["migrations"]
+        return found
+
+    def decision(self, id_or_job: str) -> Record:
+        return self._call(self._stub.GetDecision, pb.GetDecisionRequest(decision_id=id_or_job))
+
+    def decisions(self, *, job: str = "", limit_count: int = 0) -> list[Record]:
+        request = pb.ListDecisionsRequest(job=job, limit_count=limit_count)
+        found: list[Record] = self._call(self._stub.ListDecisions, request)["decisions"]
+        return found
+
+    def report(self, *, job: str = "", since: datetime | None = None, until: datetime | None = None) -> Record:
+        request = pb.GetReportRequest(job=job, start=_timestamp(since), end=_timestamp(until))
+        return self._call(self._stub.GetReport, request)
+
+    # -- jobs
+
+    def submit(
+        self, spec: JobSpec, *, digest: bytes, size_bytes: int, pieces: Iterable[bytes], request_id: str
+    ) -> Record:
+        """No deadline: how long an upload takes is the link's business; a dead one is noticed by its keepalive."""
+        header = pb.SubmitJobHeader(
+            request_id=request_id,
+            spec=wire.to_message(spec, common_pb2.JobSpec),
+            bundle=common_pb2.Bundle(digest=digest, size_bytes=size_bytes),
+        )
+
+        def requests() -> Iterator[pb.SubmitJobRequest]:
+            yield pb.SubmitJobRequest(header=header)
+            for data in pieces:
+                yield pb.SubmitJobRequest(data=data)
+
+        return self._call(self._stub.SubmitJob, requests(), timeout_s=None)
+
+    def move(self, job: str, destination: str, *, request_id: str) -> Record:
+        return self._call(
+            self._stub.MoveJob, pb.MoveJobRequest(request_id=request_id, job=job, destination=destination)
+        )
+
+    def pause(self, job: str, *, request_id: str) -> Record:
+        return self._call(self._stub.PauseJob, pb.ChangeJobRequest(request_id=request_id, job=job))
+
+    def resume(self, job: str, *, request_id: str) -> Record:
+        return self._call(self._stub.ResumeJob, pb.ChangeJobRequest(request_id=request_id, job=job))
+
+    def cancel(self, job: str, *, request_id: str) -> Record:
+        return self._call(self._stub.CancelJob, pb.ChangeJobRequest(request_id=request_id, job=job))
+
+    def logs(self, job: str, *, follow: bool, tail_bytes: int) -> Iterator[pb.LogChunk]:
+        """Pieces of output in order, as messages: their bytes are passed on as they are."""
+        yield from self._stream(
+            self._stub.WatchLogs, pb.WatchLogsRequest(job=job, follow=follow, tail_bytes=tail_bytes)
+        )
+
+    def outputs(self, job: str, paths: Iterable[str]) -> Iterator[bytes]:
+        """The pieces of one tar archive."""
+        for chunk in self._stream(self._stub.FetchOutputs, pb.FetchOutputsRequest(job=job, paths=list(paths))):
+            yield chunk.data
+
+    # -- nodes
+
+    def drain(self, node_id: str, *, enable: bool, message: str, request_id: str) -> Record:
+        request = pb.DrainNodeRequest(request_id=request_id, node_id=node_id, enable=enable, message=message)
+        return self._call(self._stub.DrainNode, request)
+
+    def forget(self, node_id: str, *, request_id: str) -> Record:
+        return self._call(self._stub.ForgetNode, pb.ForgetNodeRequest(request_id=request_id, node_id=node_id))
+
+    def _call(self, rpc: Any, request: Any, *, timeout_s: float | None = CALL_TIMEOUT_S) -> Record:
+        with self._translated():
+            return record(rpc(request, timeout=timeout_s))
+
+    def _stream(self, rpc: Any, request: Any) -> Iterator[Any]:
+        with self._translated():
+            yield from rpc(request)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise translate(error, self.target.address) from error
+
+
+def translate(error: Any, address: str) -> HeliotropeError:
+    """A failed call (a grpc.RpcError that is a grpc.Call) as an error of the catalogue."""
+    code, details = error.code(), error.details() or "no details"
+    kind = dict(error.trailing_metadata() or ()).get(ERROR_KIND)
+    if kind is not None:
+        return errors.by_name(str(kind))(details)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return _unavailable(details, address)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(
+            f"cannot get an answer from the coordinator at {address}: none within {CALL_TIMEOUT_S:g} s; see its log"
+        )
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return Incompatible(f"cannot ask the coordinator at {address}: {details}; upgrade the older of the two")
+    return HeliotropeError(f"cannot get an answer from {address}: {code.name}: {details}; see the coordinator's log")
+
+
+def _unavailable(details: str, address: str) -> HeliotropeError:
+    """gRPC gives one status for a dead host and for a broken handshake; only its text tells them apart."""
+    cause = details.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+    if _HANDSHAKE.search(cause):
+        return Denied(
+            f"cannot trust the far end at {address}: the TLS handshake failed ({cause}); it is no coordinator, or of "
+            "another fleet than --identity"
+        )
+    return Unreachable(
+        f"cannot reach the coordinator at {address}: {cause}; check that it runs, and the address in --coordinator"
+    )
+
+
+def _timestamp(utc: datetime | None) -> Timestamp | None:
+    if utc is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(utc)
+    return message

@@ -1,0 +1,68 @@
+"""A destination without room says so and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heliotrope.agent.transfer.result import PullOptions
+from heliotrope.foundation.errors import InvalidInput, OutOfSpace
+
+from .conftest import Site
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs of 8 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_too_little_room_is_noticed_before_anything_moves(site: Site, small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "ck").write_bytes(np.random.default_rng(1).bytes(9_000_000))
+    site.offer(tmp_path / "ck")
+    with pytest.raises(OutOfSpace, match="needs 9000000 bytes"):
+        site.pull(small_disk / "out")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_meanwhile_is_the_same(site: Site, small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "ck").write_bytes(np.random.default_rng(1).bytes(7_000_000))
+    site.offer(tmp_path / "ck")
+    filler = small_disk / "filler"
+
+    def fill(_: object) -> None:
+        if not filler.exists():
+            disk = os.statvfs(small_disk)
+            filler.write_bytes(bytes(disk.f_bavail * disk.f_frsize))
+
+    with pytest.raises(OutOfSpace, match="No space left"):
+        site.pull(small_disk / "out", on_progress=fill, options=PullOptions(rate=3e6))
+    assert list(small_disk.iterdir()) == [filler]
+
+
+def test_the_reserve_counts(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "ck").write_bytes(b"x" * 100_000)
+    site.offer(tmp_path / "ck")
+    with pytest.raises(OutOfSpace, match="reserve"):
+        site.pull(tmp_path / "out", options=PullOptions(reserve_bytes=1 << 60))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ck"]
+
+
+def test_a_destination_that_cannot_be_written_is_named(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "ck").write_bytes(b"x" * 100_000)
+    site.offer(tmp_path / "ck")
+    with pytest.raises(InvalidInput, match="nowhere"):
+        site.pull(tmp_path / "nowhere" / "out")

@@ -1,0 +1,128 @@
+"""SIGKILL at every named failpoint of the saga, with real processes.
+
+docs/saga.md has the table of what each crash leads to. Whatever is killed where: at any time at most one place runs
+the job, it goes on from its newest verified checkpoint, and its result is that of an uninterrupted run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import fleet_driver
+import pytest
+from fleet_driver import Operator, Runners, Truth, tiny_spec, two_nodes
+
+from heliotrope.agent import executor
+from heliotrope.cli.demo.fleet import COORDINATOR
+from heliotrope.coordinator.managers import saga
+from heliotrope.foundation import failpoints
+
+ARGUMENTS = ("--steps", "90", "--step-s", "0.05", "--state-kb", "64")
+
+
+@dataclass(frozen=True)
+class Crash:
+    """``member`` dies at ``point``, on its ``pass_count``-th pass (the placement passes some points first)."""
+
+    member: str
+    point: str
+    pass_count: int = 1
+
+    @property
+    def id(self) -> str:
+        return f"{self.member}-{self.point}"
+
+
+def _coordinator() -> list[Crash]:
+    # PLANNED, PREPARING, STARTING and COMMITTED are passed by the placement before the move passes them.
+    twice = {"planned", "preparing", "starting", "committed"}
+    steps = ("planned", "preparing", "staging", "quiescing", "sending", "verified", "starting", "committed")
+    return [
+        Crash(COORDINATOR, f"saga.{step}.{moment}", 2 if step in twice else 1)
+        for step in steps
+        for moment in ("persist", "persisted")
+    ]
+
+
+def _agents() -> list[Crash]:
+    source = ("request_checkpoint", "quiesce", "release")
+    destination = ("prepare", "pull", "start")
+    moments = ("received", "applied", "recorded")
+    crashes = [Crash("a", f"agent.{kind}.{moment}") for kind in source for moment in moments]
+    crashes += [Crash("b", f"agent.{kind}.{moment}") for kind in destination for moment in moments]
+    crashes += [Crash("b", f"agent.pull.{moment}", 2) for moment in moments]  # the final checkpoint, the job stands
+    return [*crashes, Crash("b", "agent.pull.transferring")]
+
+
+CRASHES = [*_coordinator(), *_agents()]
+# One crash per step and party is quick to run on every change; the whole table is `make test-slow`.
+QUICK = {
+    "coordinator-saga.staging.persisted",
+    "coordinator-saga.quiescing.persist",
+    "coordinator-saga.verified.persisted",
+    "coordinator-saga.starting.persisted",
+    "a-agent.quiesce.received",
+    "a-agent.quiesce.applied",
+    "b-agent.prepare.applied",
+    "b-agent.pull.transferring",
+    "b-agent.start.received",
+    "b-agent.start.applied",
+}
+
+
+def test_the_table_names_every_point_of_a_move() -> None:
+    """A failpoint that is added to the saga or to a command of a move must be added here."""
+    assert saga and executor  # they register the points
+    only_backward = ("aborting", "aborted", "recovering", "recovered", "failed")
+    not_of_a_move = ("stop", "resume", "send_outputs")
+    wanted = {
+        name
+        for name in failpoints.registered()
+        if (name.startswith("saga.") and name.split(".")[1] not in only_backward)
+        or (name.startswith("agent.") and name.split(".")[1] not in not_of_a_move)
+    }
+    assert {crash.point for crash in CRASHES} == wanted
+    assert {crash.id for crash in CRASHES} >= QUICK
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        pytest.param(crash, id=f"{crash.id}-{crash.pass_count}", marks=() if crash.id in QUICK else pytest.mark.slow)
+        for crash in CRASHES
+    ],
+)
+def test_the_job_ends_bit_exact(crash: Crash, folder: Path, truth: Truth) -> None:
+    with two_nodes(folder) as fleet:
+        armed = f"{crash.point}=kill@{crash.pass_count}"
+        for name in fleet.members:
+            fleet.start(name, failpoint=armed if name == crash.member else "")
+        operator = Operator(fleet)
+        job_id = operator.submit(tiny_spec(*ARGUMENTS))
+        with Runners(job_id) as runners:
+            operator.reached(10)
+            migration_id = _move_through_crash(fleet, operator, crash)
+            job = operator.ended()
+        assert operator.migration_ended(migration_id) in ("COMMITTED", "ABORTED", "RECOVERED"), operator.story()
+        assert job.state == fleet_driver.common_pb2.JobState.JOB_STATE_FINISHED, operator.story()
+        assert operator.digest() == truth(ARGUMENTS), operator.story()
+        assert runners.most == 1, operator.story()
+        assert runners.samples > 20
+        epochs = [run.epoch for run in job.runs]
+        assert epochs == sorted(set(epochs)), "an epoch was given twice"
+
+
+def _move_through_crash(fleet: fleet_driver.LocalFleet, operator: Operator, crash: Crash) -> str:
+    """Ask for the move, see the member die at its point, bring it back as its service manager would."""
+    request = fleet_driver.pb.MoveJobRequest(request_id="the-move", job="tiny", destination="b")
+    try:
+        operator.stub.MoveJob(request, timeout=10)
+    except fleet_driver.grpc.RpcError as error:
+        assert crash.member == COORDINATOR, error  # it died before it could answer
+    operator.until(lambda: None if fleet.running(crash.member) else True, f"the death of {crash.member} at {crash.point}")
+    fleet.start(crash.member)
+    migration: fleet_driver.pb.Migration = operator.until(
+        lambda: operator.stub.MoveJob(request, timeout=5), "the repeated move"
+    )
+    return str(migration.migration_id)
