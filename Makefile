@@ -14,7 +14,7 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 export PYTHON
 
 help:                ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: run-ready      ## watch a job follow the green power; DEMO_ARGS="--kill source" goes to `heliotrope demo`
 	@$(PY) -m heliotrope.cli demo $(DEMO_ARGS)

@@ -8,6 +8,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from heliotrope.v1 import operator_pb2 as pb
 
 from . import connection
 from .connection import Target
-from .messages import Record, record
+from .messages import Record, names, record
 
 R = TypeVar("R")
 
@@ -38,6 +39,9 @@ OPTIONS: tls.Options = (
     ("grpc.enable_http_proxy", 0),  # a fleet's coordinator is dialled as it is named, like the agents do
     ("grpc.max_receive_message_length", 64 * 1024**2),  # a fleet of thousands of jobs is one message
 )
+
+_PREFIX = re.compile(r"^(UNKNOWN: )?((ipv4|ipv6):\S+: )?")  # the address is said already
+REPORT_COLUMNS = names(pb.ReportRow)
 
 _HANDSHAKE = re.compile(r"handshake|SSL|TSI_|certificate|Peer name", re.IGNORECASE)
 
@@ -76,15 +80,24 @@ def request_option(command: Callable[..., R]) -> Callable[..., R]:
     return option(command)
 
 
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """Bytes that a job wrote, as they are."""
+
+    is_stderr: bool
+    data: bytes
+
+
 class Operator:
     """One operator's connection to a coordinator; a context manager.
 
     Every method raises the catalogue's error that the coordinator answered with, Unreachable when there is no
-    coordinator, Denied when the two do not trust each other, DeadlineExceeded after ``CALL_TIMEOUT_S``.
+    coordinator, Denied when the two do not trust each other, DeadlineExceeded after ``call_timeout_s``.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
         self.target = target
+        self._call_timeout_s = call_timeout_s
         self._channel = tls.grpc_channel(target.address, target.identity, OPTIONS)
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
 
@@ -139,7 +152,8 @@ class Operator:
             for data in pieces:
                 yield pb.SubmitJobRequest(data=data)
 
-        return self._call(self._stub.SubmitJob, requests(), timeout_s=None)
+        with self._translated():
+            return record(self._stub.SubmitJob(requests()))
 
     def move(self, job: str, destination: str, *, request_id: str) -> Record:
         return self._call(
@@ -155,11 +169,11 @@ class Operator:
     def cancel(self, job: str, *, request_id: str) -> Record:
         return self._call(self._stub.CancelJob, pb.ChangeJobRequest(request_id=request_id, job=job))
 
-    def logs(self, job: str, *, follow: bool, tail_bytes: int) -> Iterator[pb.LogChunk]:
-        """Pieces of output in order, as messages: their bytes are passed on as they are."""
-        yield from self._stream(
-            self._stub.WatchLogs, pb.WatchLogsRequest(job=job, follow=follow, tail_bytes=tail_bytes)
-        )
+    def logs(self, job: str, *, follow: bool, tail_bytes: int) -> Iterator[LogPiece]:
+        """Pieces of output in order; with ``follow`` until the job ended."""
+        request = pb.WatchLogsRequest(job=job, follow=follow, tail_bytes=tail_bytes)
+        for chunk in self._stream(self._stub.WatchLogs, request):
+            yield LogPiece(is_stderr=chunk.stream == common_pb2.LOG_STREAM_STDERR, data=chunk.data)
 
     def outputs(self, job: str, paths: Iterable[str]) -> Iterator[bytes]:
         """The pieces of one tar archive."""
@@ -175,9 +189,9 @@ class Operator:
     def forget(self, node_id: str, *, request_id: str) -> Record:
         return self._call(self._stub.ForgetNode, pb.ForgetNodeRequest(request_id=request_id, node_id=node_id))
 
-    def _call(self, rpc: Any, request: Any, *, timeout_s: float | None = CALL_TIMEOUT_S) -> Record:
+    def _call(self, rpc: Any, request: Any) -> Record:
         with self._translated():
-            return record(rpc(request, timeout=timeout_s))
+            return record(rpc(request, timeout=self._call_timeout_s))
 
     def _stream(self, rpc: Any, request: Any) -> Iterator[Any]:
         with self._translated():
@@ -201,7 +215,7 @@ def translate(error: Any, address: str) -> HeliotropeError:
         return _unavailable(details, address)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
-            f"cannot get an answer from the coordinator at {address}: none within {CALL_TIMEOUT_S:g} s; see its log"
+            f"cannot get an answer from the coordinator at {address}: none in time; see its log, or try again"
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Incompatible(f"cannot ask the coordinator at {address}: {details}; upgrade the older of the two")
@@ -210,7 +224,7 @@ def translate(error: Any, address: str) -> HeliotropeError:
 
 def _unavailable(details: str, address: str) -> HeliotropeError:
     """gRPC gives one status for a dead host and for a broken handshake; only its text tells them apart."""
-    cause = details.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+    cause = _PREFIX.sub("", details.rpartition("last error: ")[2])
     if _HANDSHAKE.search(cause):
         return Denied(
             f"cannot trust the far end at {address}: the TLS handshake failed ({cause}); it is no coordinator, or of "

@@ -1,13 +1,14 @@
 """Messages as plain records: what ``--json`` prints and what the tables are made from, in one place.
 
 The rule (docs/cli.md): every field of the message under its own name; a Timestamp gets ``_utc`` and is a datetime, a
-Duration gets ``_s`` and is seconds; an enum is its value's name without the prefix; bytes are hexadecimal; what is absent
-or not a number is None.
+Duration gets ``_s`` and is seconds; an enum is its value's name without the prefix; bytes are hexadecimal; what is
+absent or not a number is None.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any, TypeAlias
 
@@ -22,7 +23,16 @@ _DURATION = "google.protobuf.Duration"
 
 def record(message: Message) -> Record:
     """The message as a dict with every field in it, in the order of the .proto file."""
-    return {_name(field): _field(message, field) for field in message.DESCRIPTOR.fields}
+    return {_name(field): _field(message, field) for field in _fields(message.DESCRIPTOR)}
+
+
+def names(kind: type[Message]) -> tuple[str, ...]:
+    """The keys of such a message's record, in order."""
+    return tuple(_name(field) for field in _fields(kind.DESCRIPTOR))
+
+
+def _fields(descriptor: Any) -> Sequence[FieldDescriptor]:  # the type stubs know two classes of Descriptor
+    return tuple(descriptor.fields)
 
 
 def _name(field: FieldDescriptor) -> str:

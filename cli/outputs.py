@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -43,14 +45,16 @@ def unpack(pieces: Iterable[bytes], folder: Path, *, force: bool) -> list[str]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-class _Stream:
+class _Stream(io.BufferedIOBase):
     """Pieces of any size as the file that tarfile reads from."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._rest = bytearray()
 
-    def read(self, size_bytes: int) -> bytes:
+    def read(self, size_bytes: int | None = -1, /) -> bytes:
+        if size_bytes is None or size_bytes < 0:
+            size_bytes = sys.maxsize
         while len(self._rest) < size_bytes and (piece := next(self._pieces, None)) is not None:
             self._rest += piece
         data = bytes(self._rest[:size_bytes])

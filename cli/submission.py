@@ -1,24 +1,28 @@
-"""A job on its way in: the job file is read, its files are gathered into one archive that depends on nothing but them."""
+"""A job on its way in: the job file is read, and its files become an archive that depends on nothing but them."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import tarfile
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from heliotrope.foundation import config, jobspec
 from heliotrope.foundation.errors import InvalidInput, OutOfSpace
 from heliotrope.foundation.jobspec import JobSpec
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 PIECE_BYTES = 1024**2
 
@@ -112,11 +116,13 @@ def _check_entry(name: str, path: Path, collected: dict[str, Path]) -> None:
         return
     if not stat.S_ISLNK(mode):
         raise InvalidInput(f"field files: {name!r} is neither a file, a folder nor a link; leave it out")
-    target = os.readlink(path)
+    target = str(path.readlink())
     # Normalised by text: the link is resolved at the node, where only the archive's own entries exist.
     aim = os.path.normpath(PurePosixPath(name).parent / target)
-    if os.path.isabs(target) or aim == ".." or aim.startswith("../"):
-        raise InvalidInput(f"field files: {name!r} is a link to {target!r}, out of the job file's folder; copy the file")
+    if PurePosixPath(target).is_absolute() or aim == ".." or aim.startswith("../"):
+        raise InvalidInput(
+            f"field files: {name!r} is a link to {target!r}, out of the job file's folder; copy the file"
+        )
     if aim != "." and aim not in collected and not any(other.startswith(f"{aim}/") for other in collected):
         raise InvalidInput(f"field files: {name!r} is a link to {target!r}, which is not among the files; add it")
 
@@ -142,17 +148,17 @@ class Archive:
             yield piece
 
 
-@dataclass
-class _Hashed:
+class _Hashed(io.BufferedIOBase):
     """Where tarfile writes to: the bytes go to the file and into the digest."""
 
-    file: IO[bytes]
-    hash: blake3 = field(default_factory=blake3)
-    size_bytes: int = 0
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.hash = blake3()
+        self.size_bytes = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Buffer) -> int:
         self.hash.update(data)
-        self.size_bytes += len(data)
+        self.size_bytes += memoryview(data).nbytes
         return self.file.write(data)
 
 
@@ -183,7 +189,7 @@ def pack(collected: dict[str, Path]) -> Archive:
 def _add(tar: tarfile.TarFile, name: str, path: Path) -> None:
     info = tarfile.TarInfo(name)  # its defaults are what is wanted: time 0, owner 0, no names
     if path.is_symlink():
-        info.type, info.linkname, info.mode = tarfile.SYMTYPE, os.readlink(path), 0o755
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, str(path.readlink()), 0o755
         tar.addfile(info)
         return
     if path.is_dir():

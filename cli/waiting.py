@@ -55,9 +55,12 @@ def check_finished(job: Record) -> None:
     """Raises JobFailed, saying how and whose fault it is, unless the ended job finished."""
     if job["state"] == "FINISHED":
         return
-    code = "" if job["exit_code"] is None else f", exit code {job['exit_code']}"
-    fault = f", fault of its {job['fault']}" if job["fault"] else ""
+    details = [job["message"] or "no message"]
+    if job["exit_code"] is not None:
+        details.append(f"exit code {job['exit_code']}")
+    if job["fault"] not in ("", "none"):
+        details.append(f"fault: {job['fault']}")
     raise JobFailed(
-        f"job {job['spec']['name']} ({job['job_id']}) is {job['state']}: {job['message'] or 'no message'}{code}{fault}; "
+        f"job {job['spec']['name']} ({job['job_id']}) failed: {', '.join(details)}; "
         f"see: heliotrope job logs {job['job_id']}"
     )

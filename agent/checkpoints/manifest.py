@@ -94,7 +94,7 @@ def decode(data: bytes | bytearray | memoryview) -> Manifest:
         )
     try:
         manifest = msgspec.msgpack.decode(view[1:], type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"cannot read manifest: {error}; fetch it again") from error
     check(manifest)
     return manifest

@@ -41,7 +41,7 @@ def find(handle: int, size_bytes: int) -> list[Segment] | None:
         header = msgspec.json.decode(os.pread(handle, header_bytes, 8), type=dict[str, msgspec.Raw])
         header.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in header.items()}
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     data = 8 + header_bytes
     found = []

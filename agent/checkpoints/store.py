@@ -236,7 +236,7 @@ class ChunkStore:
             if _NAME.fullmatch(path.name):
                 try:
                     record = msgspec.msgpack.decode(path.read_bytes(), type=_Reference)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise Corrupt(f"cannot read {path}: {error}; remove it and take the checkpoint in again") from error
                 root = Path(os.fsdecode(record.root)) if record.root else None
                 self._hold(path.name, manifests.decode(record.manifest), root)

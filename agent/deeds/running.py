@@ -71,7 +71,11 @@ class Running:
     async def request_checkpoint(self, command: Command, _order: RequestCheckpoint) -> CommandResult:
         run = self._runner.run(command.job_id)
         await run.request_checkpoint(command.command_id)
-        checkpoint, _ = await self._answered(command, run)
+        try:
+            checkpoint, _ = await self._answered(command, run)
+        except DeadlineExceeded:
+            await run.cancel_request(command.command_id)  # nobody waits for it any more
+            raise
         return CommandResult(
             command_id=command.command_id,
             checkpoint=checkpoint,

@@ -4,7 +4,7 @@
     -> rename
 
 A checkpoint is VERIFIED by reading everything back from the files that the job will open and computing the
-manifest's digest anew. Digests checked while decoding would cost less (this costs 0.15 s of one core per GB), but do
+manifest's digest anew. Digests checked while decoding would cost less (this costs 0.3 core-seconds per GB), but do
 not see a chunk written to the wrong place, a folder's wrong mode, or another process writing there.
 """
 

@@ -10,7 +10,7 @@ from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.identity import Name
 from heliotrope.foundation.tls import peer_name
 
-from .budget import Buffers, Limiter
+from .budget import Buffers, Limiter, Stop
 from .connection import Connection
 from .handshake import Address, VerifyTicket, check_ends, check_welcome, dial, hello, rtt_s
 from .result import PullOptions
@@ -19,7 +19,8 @@ from .result import PullOptions
 class Dialler:
     """Dials, checks who answers against the ticket, greets. Safe to use from several threads.
 
-    ``rtt_s``: least round trip time seen; ``byte_limit``: what the newest ticket allows.
+    ``finished`` is asked beside ``cancel`` whether to give up waiting; ``rtt_s``: least round trip
+    time seen; ``byte_limit``: what the newest ticket allows.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Dialler:
         self.buffers = Buffers()
         self.rtt_s = float("inf")
         self.byte_limit = 0
+        self.finished: Stop = lambda: False
         self._address = address
         self._context = context
         self._name = name
@@ -55,7 +57,7 @@ class Dialler:
         connection = Connection(
             stream,
             clock=self._clock,
-            stop=self._cancel.is_set,
+            stop=lambda: self._cancel.is_set() or self.finished(),
             buffers=self.buffers,
             idle_s=self._options.idle_s,
             limiter=self._limiter,

@@ -67,6 +67,7 @@ class Pull:
             raise
         try:
             work = Work(manifest, self._clock)
+            self._dialler.finished = lambda: work.over  # an error in one thread must not leave others waiting
             self._check_space(manifest, partial)
             crew = self._crew(work, manifest, partial)
             crew.run(connection, has_base)

@@ -125,7 +125,10 @@ def encode(message: Message) -> bytes:
 
 def decode(body: bytes | bytearray | memoryview) -> Message:
     """The control message in ``body``. Raises msgspec.DecodeError (ValidationError names the field)."""
-    message: Message = _decoder.decode(body)
+    try:
+        message: Message = _decoder.decode(body)
+    except UnicodeDecodeError as error:  # msgspec lets it through where a tag is not text
+        raise msgspec.DecodeError(str(error)) from error
     return message
 
 

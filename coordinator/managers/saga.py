@@ -130,7 +130,8 @@ class Saga:
         if migration.destination_node:
             self._world.refuse_for_a_while(job.job_id, migration.destination_node)
         if migration.step is MigrationStep.STARTING:
-            self._recovery.begin(tx, job, migration, fault.message)
+            tried = (*migration.tried_nodes, migration.destination_node)
+            self._recovery.begin(tx, job, replace(migration, tried_nodes=tried), fault.message)
         elif migration.step is MigrationStep.ABORTING:
             self._steps.source_cannot_resume(tx, job, migration, fault.message)
         elif migration.step in (MigrationStep.QUIESCING, MigrationStep.SENDING, MigrationStep.VERIFIED):
@@ -207,7 +208,7 @@ class Saga:
             message = "the source reported a checkpoint but holds none"
             self.failed(tx, job, migration, Fault(kind=Conflict.__name__, message=message))
         else:
-            timeout_s = job.spec.checkpoint.timeout_s
+            timeout_s = job.spec.checkpoint.timeout_s + job.spec.policy.grace_s
             order = model.RequestCheckpoint()
             self._order(tx, job, migration, MigrationStep.STAGING, migration.source_node, order, timeout_s)
 

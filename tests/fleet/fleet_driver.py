@@ -103,6 +103,15 @@ class Operator:
             time.sleep(0.1)
         raise AssertionError(f"{what} did not happen in {timeout_s} s (last answer: {last}); {self.story()}")
 
+    def nodes_connected(self) -> None:
+        """Wait until every node has a session."""
+
+        def connected() -> bool | None:
+            nodes = self.stub.GetFleet(pb.GetFleetRequest(), timeout=5).nodes
+            return True if {node.node_id for node in nodes if node.connected} == set(self._fleet.nodes) else None
+
+        self.until(connected, "the nodes' sessions")
+
     def submit(self, spec: JobSpec, files: Mapping[str, bytes] | None = None) -> str:
         """The job's id."""
         files = files or {"tiny_job.py": TINY_JOB.read_bytes()}

@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import fleet_driver
+import grpc
 import pytest
 from fleet_driver import Operator, Runners, Truth, tiny_spec, two_nodes
 
 from heliotrope.agent import executor
-from heliotrope.cli.demo.fleet import COORDINATOR
+from heliotrope.cli.demo.fleet import COORDINATOR, LocalFleet
 from heliotrope.coordinator.managers import saga
 from heliotrope.foundation import failpoints
+from heliotrope.v1 import common_pb2
+from heliotrope.v1 import operator_pb2 as pb
 
 ARGUMENTS = ("--steps", "90", "--step-s", "0.05", "--state-kb", "64")
 
@@ -99,13 +101,14 @@ def test_the_job_ends_bit_exact(crash: Crash, folder: Path, truth: Truth) -> Non
         for name in fleet.members:
             fleet.start(name, failpoint=armed if name == crash.member else "")
         operator = Operator(fleet)
+        operator.nodes_connected()
         job_id = operator.submit(tiny_spec(*ARGUMENTS))
         with Runners(job_id) as runners:
             operator.reached(10)
             migration_id = _move_through_crash(fleet, operator, crash)
             job = operator.ended()
         assert operator.migration_ended(migration_id) in ("COMMITTED", "ABORTED", "RECOVERED"), operator.story()
-        assert job.state == fleet_driver.common_pb2.JobState.JOB_STATE_FINISHED, operator.story()
+        assert job.state == common_pb2.JobState.JOB_STATE_FINISHED, operator.story()
         assert operator.digest() == truth(ARGUMENTS), operator.story()
         assert runners.most == 1, operator.story()
         assert runners.samples > 20
@@ -113,16 +116,17 @@ def test_the_job_ends_bit_exact(crash: Crash, folder: Path, truth: Truth) -> Non
         assert epochs == sorted(set(epochs)), "an epoch was given twice"
 
 
-def _move_through_crash(fleet: fleet_driver.LocalFleet, operator: Operator, crash: Crash) -> str:
+def _move_through_crash(fleet: LocalFleet, operator: Operator, crash: Crash) -> str:
     """Ask for the move, see the member die at its point, bring it back as its service manager would."""
-    request = fleet_driver.pb.MoveJobRequest(request_id="the-move", job="tiny", destination="b")
+    request = pb.MoveJobRequest(request_id="the-move", job="tiny", destination="b")
     try:
         operator.stub.MoveJob(request, timeout=10)
-    except fleet_driver.grpc.RpcError as error:
+    except grpc.RpcError as error:
         assert crash.member == COORDINATOR, error  # it died before it could answer
-    operator.until(lambda: None if fleet.running(crash.member) else True, f"the death of {crash.member} at {crash.point}")
-    fleet.start(crash.member)
-    migration: fleet_driver.pb.Migration = operator.until(
-        lambda: operator.stub.MoveJob(request, timeout=5), "the repeated move"
+    operator.until(
+        lambda: None if fleet.running(crash.member) else True, f"the death of {crash.member} at {crash.point}"
     )
+    fleet.start(crash.member)
+    operator.nodes_connected()
+    migration: pb.Migration = operator.until(lambda: operator.stub.MoveJob(request, timeout=5), "the repeated move")
     return str(migration.migration_id)

@@ -1,0 +1,79 @@
+"""``heliotrope decision``: why jobs are where they are."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from . import client, output
+from .client import Operator
+from .messages import Record
+from .output import Column
+
+_COLUMNS = (
+    Column("DECISION"),
+    Column("WHEN"),
+    Column("JOB"),
+    Column("ACTION"),
+    Column("BINDING"),
+    Column("TIMES", right=True),
+    Column("WHY"),
+)
+
+
+@click.group()
+def decision() -> None:
+    """List decisions and explain one."""
+
+
+@decision.command("list")
+@click.option("--job", "job", default="", metavar="JOB", help="Only about this job.")
+@click.option("--limit", "limit_count", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@client.options
+@output.json_option
+def list_(*, operator: Operator, job: str, limit_count: int, as_json: bool) -> None:
+    """List decisions, newest first; the same one in a row is one line with a count."""
+    found = operator.decisions(job=job, limit_count=limit_count)
+    if as_json:
+        output.print_json([_object(one) for one in found])
+    else:
+        output.print_table(_COLUMNS, [_line(one) for one in found], empty="nothing was decided yet")
+
+
+@decision.command()
+@click.argument("id_or_job", metavar="ID|JOB")
+@client.options
+@output.json_option
+def explain(*, operator: Operator, id_or_job: str, as_json: bool) -> None:
+    """Explain a decision, or the newest one about a job, with every term of the inequality."""
+    found = operator.decision(id_or_job)
+    if as_json:
+        output.print_json(_object(found))
+        return
+    click.echo(f"{found['decision_id']}  {output.format_time(found['utc'])}, {_times(found)}")
+    for line in found["text"].splitlines():
+        click.echo(output.printable(line))
+
+
+def _object(found: Record) -> Record:
+    """With the stored record (docs/decisions.md) as an object instead of as text in ``record_json``."""
+    rest = {name: value for name, value in found.items() if name != "record_json"}
+    return {**rest, "record": json.loads(found["record_json"]) if found["record_json"] else None}
+
+
+def _times(found: Record) -> str:
+    count = found["repeat_count"]
+    return "decided once" if count <= 1 else f"decided {count} times in a row"
+
+
+def _line(found: Record) -> tuple[str, ...]:
+    return (
+        found["decision_id"],
+        output.format_time(found["utc"]),
+        found["job_name"],
+        found["action"],
+        found["binding"],
+        str(found["repeat_count"]),
+        found["reason"],
+    )

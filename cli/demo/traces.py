@@ -1,0 +1,198 @@
+"""A scenario from a file of real series: which three zones, which day, and what counts as a window there.
+
+The file is wide CSV, carbon intensity in g/kWh: ``datetime_utc``, then one column per zone, as Electricity Maps'
+yearly files pivoted. Nobody's own rule is known from it, so a window is declared: below the zone's own median of the
+days shown. Renewable shares are not in it either; the planner, which weighs non-renewable joules, is given intensity /
+(the highest of the three zones) for them, and so weighs grams.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heliotrope.coordinator.forecasts import csvtrace
+from heliotrope.foundation.errors import InvalidInput
+
+from .scenario import DAY_S, LEAD_RATIO, NODE_MAX_W, Scenario
+
+Floats: TypeAlias = NDArray[np.float64]
+
+ZONE_COUNT = 3
+HOUR_S = 3600.0
+DAYS_BEFORE, DAYS_AFTER = 2, 4  # of the start: what the medians are taken over
+# Without --zones: three places far apart that Electricity Maps' files have, else the best of a few columns.
+USUAL_ZONES = ("US-CAL-CISO", "ES", "AU-NSW")
+CANDIDATE_ZONES = 6
+REHEARSALS = 400
+GAIN_LEAST_RATIO = 0.1  # twice the planner's own least gain: a choice on the edge would not move in every run
+DWELL_HOURS = 3
+_COORDINATES = (0.0, 0.0)  # a zone is no place; nothing is computed from where it is
+
+
+@dataclass(frozen=True)
+class _Hours:
+    """Hourly intensities (n, zones) from ``first_s`` on; NaN is unknown."""
+
+    zones: tuple[str, ...]
+    first_s: float
+    values: Floats
+
+
+def from_file(path: Path, zones: Sequence[str], day_s: float, run_days: float, folder: Path) -> Scenario:
+    """The scenario; its cut of the series is written below ``folder``.
+
+    ``run_days``: how much trace the job sees. Raises InvalidInput naming file and line, or the zone and those near it.
+    """
+    known = csvtrace.zones(path)
+    if zones and (len(zones) != ZONE_COUNT or len(set(zones)) != ZONE_COUNT):
+        raise InvalidInput(f"field --zones: {','.join(zones)!r} are not three different zones; write A,B,C")
+    if len(known) < ZONE_COUNT:
+        raise InvalidInput(f"cannot use {path}: it has {len(known)} zones, the demonstration needs {ZONE_COUNT}")
+    hours = _read(path, tuple(zones) or _usual(known))
+    chosen, start, moves = _search(hours, run_days)
+    if moves < ZONE_COUNT - 1:
+        raise InvalidInput(
+            f"cannot show a job that follows the green power with {', '.join(chosen)}: on no day of {path} do they "
+            f"change places often enough ({moves} times); choose other --zones"
+        )
+    return _scenario(hours, chosen, start, day_s, path, folder)
+
+
+def _usual(known: Sequence[str]) -> tuple[str, ...]:
+    if set(USUAL_ZONES) <= set(known):
+        return USUAL_ZONES
+    return tuple(known[:: max(1, len(known) // CANDIDATE_ZONES)][:CANDIDATE_ZONES])
+
+
+def _read(path: Path, zones: tuple[str, ...]) -> _Hours:
+    """All zones on one grid of hours: a zone whose stamps differ is refused by csvtrace's own checks."""
+    columns = []
+    first_s = 0.0
+    for zone in zones:
+        series = csvtrace.read(path, zone, "g_per_kwh", gaps="unknown", scope="life-cycle")
+        first_s = float(series.start_s)
+        count = int((series.end_s - series.start_s) // HOUR_S)
+        columns.append(series.at_s(first_s + np.arange(count) * HOUR_S))
+    return _Hours(zones, first_s, np.stack(columns, axis=1))
+
+
+def _search(hours: _Hours, run_days: float) -> tuple[tuple[str, ...], int, int]:
+    """(zones, hour to start at, moves to expect): most moves, then the largest gain from them."""
+    span = int(np.ceil(run_days * 24))
+    if len(hours.values) < 24 * (DAYS_BEFORE + DAYS_AFTER + 1):
+        days = DAYS_BEFORE + DAYS_AFTER + 1
+        raise InvalidInput(f"cannot use the series: {len(hours.values)} hours of it; give at least {days} days")
+    triples = itertools.combinations(range(len(hours.zones)), ZONE_COUNT)
+    candidates = sorted(itertools.chain.from_iterable(_promising(hours, triple, span) for triple in triples))
+    best: tuple[int, float, tuple[int, ...], int] = (-1, 0.0, (0, 1, 2), DAYS_BEFORE * 24)
+    for _, triple, start in candidates[-REHEARSALS:]:
+        cut = hours.values[start - DAYS_BEFORE * 24 : start + DAYS_AFTER * 24, list(triple)]
+        moves, gain = _rehearse(cut, DAYS_BEFORE * 24, span)
+        if (moves, gain) > best[:2]:
+            best = (moves, gain, triple, start)
+    moves, _, triple, start = best
+    return tuple(hours.zones[index] for index in triple), start, max(moves, 0)
+
+
+def _promising(hours: _Hours, triple: tuple[int, ...], span: int) -> list[tuple[int, tuple[int, ...], int]]:
+    """(how often the greenest zone changes in the span, zones, start), every third hour; days with gaps are left out."""
+    values = hours.values[:, list(triple)]
+    unknown = np.isnan(values).any(axis=1)
+    greenest = np.argmin(np.where(unknown[:, None], 0.0, values), axis=1)
+    changed = np.concatenate(([0], np.cumsum(greenest[1:] != greenest[:-1])))
+    missing = np.concatenate(([0], np.cumsum(unknown)))
+    starts = np.arange(DAYS_BEFORE * 24, len(values) - DAYS_AFTER * 24, 3)
+    whole = missing[starts + DAYS_AFTER * 24] == missing[starts - DAYS_BEFORE * 24]
+    counts = changed[starts + span] - changed[starts]
+    return [(int(count), triple, int(start)) for count, start in zip(counts[whole], starts[whole], strict=True)]
+
+
+def _rehearse(cut: Floats, start: int, span: int) -> tuple[int, float]:
+    """The planner's rule by the hour: (moves, mean relative gain) of a job that starts in the greenest zone.
+
+    A move needs an open window there, and a mean over that window which is lower by ``GAIN_LEAST_RATIO`` of the scale.
+    """
+    open_now = cut < np.median(cut, axis=0)
+    scale = float(cut.max())
+    here, since, moves, gained = int(np.argmin(cut[start])), -DWELL_HOURS, 0, 0.0
+    # The lead: a window that opens while the fleet and the job still start would be a move too early.
+    lead = int(LEAD_RATIO * 24)
+    for hour in range(start, min(start + span, len(cut) - 24)):
+        options = []
+        for zone in range(cut.shape[1]):
+            if zone == here or not open_now[hour, zone]:
+                continue
+            closed = np.flatnonzero(~open_now[hour : hour + 24, zone])
+            length = int(closed[0]) if closed.size else 24
+            source, target = cut[hour : hour + length, here].mean(), cut[hour : hour + length, zone].mean()
+            options.append((float(source - target) * length / scale, float(source - target) / scale, zone))
+        total, rate, zone = max(options, default=(0.0, 0.0, here))
+        if rate > GAIN_LEAST_RATIO and total > 0 and hour - since >= DWELL_HOURS:
+            if hour - start < lead // 2:
+                return 0, 0.0
+            here, since, moves, gained = zone, hour, moves + 1, gained + rate
+    return moves, gained
+
+
+def _scenario(
+    hours: _Hours, chosen: tuple[str, ...], start: int, day_s: float, path: Path, folder: Path
+) -> Scenario:
+    columns = [hours.zones.index(zone) for zone in chosen]
+    first, last = start - DAYS_BEFORE * 24, start + DAYS_AFTER * 24
+    cut = hours.values[first:last, columns]
+    stamps = [datetime.fromtimestamp(hours.first_s + hour * HOUR_S, UTC) for hour in range(first, last)]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "intensity.csv", stamps, chosen, cut)
+    _write(folder / "weight.csv", stamps, chosen, 1.0 - cut / cut.max())
+    medians = np.median(cut, axis=0)
+    return Scenario(
+        sites=[_site(zone, float(median)) for zone, median in zip(chosen, medians, strict=True)],
+        start_utc=stamps[DAYS_BEFORE * 24],
+        scale=DAY_S / day_s,
+        title=f"three zones of {path.name}",
+        source=(
+            f"Carbon intensity as recorded in {path.name} from {stamps[DAYS_BEFORE * 24]:%Y-%m-%d %H:%M} UTC on. A window "
+            f"is the time below the zone's own median of {stamps[0]:%d %b} to {stamps[-1]:%d %b %Y}: "
+            + ", ".join(f"{zone} {median:.0f} g/kWh" for zone, median in zip(chosen, medians, strict=True))
+            + "."
+        ),
+        weighting=(
+            "The file holds no renewable shares: the planner was given intensity divided by the highest of the "
+            "three zones in their place, and so weighed grams where its texts speak of non-renewable energy."
+        ),
+        folder=folder,
+    )
+
+
+def _site(zone: str, median_g_per_kwh: float) -> dict[str, Any]:
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", zone)[:60]
+    trace = {"zone": zone, "repeat": True}
+    return {
+        "name": name,
+        "latitude": _COORDINATES[0],
+        "longitude": _COORDINATES[1],
+        "load_w": NODE_MAX_W,
+        "intensity": {**trace, "file": "intensity.csv", "unit": "g_per_kwh"},
+        "renewable": {**trace, "file": "weight.csv", "unit": "ratio"},
+        "window": {"rule": "intensity_below", "threshold": median_g_per_kwh},
+    }
+
+
+def _write(path: Path, stamps: Sequence[datetime], zones: Sequence[str], values: Floats) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["datetime_utc", *zones])
+        for stamp, row in zip(stamps, values.tolist(), strict=True):
+            writer.writerow([f"{stamp:%Y-%m-%d %H:%M:%S}", *(f"{value:.6g}" for value in row)])
+
+

@@ -1,0 +1,146 @@
+"""``heliotrope node``: the machines of the fleet."""
+
+from __future__ import annotations
+
+import click
+
+from heliotrope.foundation.errors import InvalidInput, NotFound
+
+from . import client, output
+from .client import Operator
+from .messages import Record
+from .output import Column
+
+_COLUMNS = (
+    Column("NODE"),
+    Column("SITE"),
+    Column("STATUS"),
+    Column("SLOTS", right=True),
+    Column("GPUS", right=True),
+    Column("JOBS", right=True),
+    Column("POWER", right=True),
+    Column("DISK FREE", right=True),
+    Column("LAST SEEN"),
+)
+
+
+@click.group()
+def node() -> None:
+    """List, show, drain and forget nodes."""
+
+
+@node.command("list")
+@client.options
+@output.json_option
+def list_(*, operator: Operator, as_json: bool) -> None:
+    """List the nodes."""
+    nodes = operator.fleet()["nodes"]
+    if as_json:
+        output.print_json(nodes)
+    else:
+        output.print_table(_COLUMNS, [_line(one) for one in nodes], empty="no node has connected yet")
+
+
+@node.command()
+@click.argument("node_id", metavar="NODE")
+@client.options
+@output.json_option
+def show(*, operator: Operator, node_id: str, as_json: bool) -> None:
+    """Show one node."""
+    found = next((one for one in operator.fleet()["nodes"] if one["node_id"] == node_id), None)
+    if found is None:
+        raise NotFound(f"cannot find node {node_id!r}: none of this id ever connected; see: heliotrope node list")
+    _print(found, as_json=as_json)
+
+
+@node.command()
+@click.argument("node_id", metavar="NODE")
+@click.option("--off", is_flag=True, help="Take the node back into service.")
+@click.option("--message", default="", metavar="TEXT", help="Why; shown wherever the node is.")
+@client.request_option
+@client.options
+@output.json_option
+def drain(*, operator: Operator, node_id: str, off: bool, message: str, request_id: str, as_json: bool) -> None:
+    """Give a node no more jobs, and move away those that it has."""
+    if off and message:
+        raise InvalidInput("field --message: a node in service has none; leave it out with --off")
+    found = operator.drain(node_id, enable=not off, message=message, request_id=request_id)
+    _print(found, as_json=as_json)
+
+
+@node.command()
+@click.argument("node_id", metavar="NODE")
+@click.option("--yes", is_flag=True, help="Yes, its jobs will never run on there.")
+@client.request_option
+@client.options
+@output.json_option
+def forget(*, operator: Operator, node_id: str, yes: bool, request_id: str, as_json: bool) -> None:
+    """State that a node is gone for good, so that its jobs may start elsewhere.
+
+    Nothing can check this for you: if the node still runs a job, there will be two of it.
+    """
+    if not yes:
+        raise InvalidInput(
+            f"cannot forget node {node_id} without --yes: its jobs start elsewhere from their newest copies; add --yes "
+            "once the node is off for good"
+        )
+    _print(operator.forget(node_id, request_id=request_id), as_json=as_json)
+
+
+def _print(found: Record, *, as_json: bool) -> None:
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_fields(_fields(found))
+
+
+def _status(found: Record) -> str:
+    words = ["connected" if found["connected"] else "away"]
+    if found["draining"]:
+        words.append("draining")
+    if found["forgotten"]:
+        words.append("forgotten")
+    return ", ".join(words)
+
+
+def _power(found: Record) -> str:
+    """A node that is away has no power reading; a modelled one is marked."""
+    if not found["connected"]:
+        return output.UNKNOWN
+    return ("~" if found["power_estimated"] else "") + output.format_power(found["power_w"])
+
+
+def _line(found: Record) -> tuple[str, ...]:
+    return (
+        found["node_id"],
+        found["site"],
+        _status(found),
+        str(found["slot_count"]),
+        str(found["gpu_count"]),
+        str(len(found["job_ids"])),
+        _power(found),
+        output.format_bytes(found["disk_free_bytes"]),
+        output.format_time(found["last_seen_utc"]),
+    )
+
+
+def _fields(found: Record) -> list[tuple[str, str]]:
+    gpus = f" ({', '.join(found['gpu_models'])})" if found["gpu_models"] else ""
+    estimated = " (~ estimated, not measured)" if found["connected"] and found["power_estimated"] else ""
+    fields = [
+        ("node", found["node_id"]),
+        ("site", found["site"]),
+        ("status", _status(found)),
+        ("drained because", found["drain_message"]),
+        ("host", found["hostname"]),
+        ("software", found["software"]),
+        ("slots", str(found["slot_count"])),
+        ("GPUs", f"{found['gpu_count']}{gpus}"),
+        ("jobs", ", ".join(found["job_ids"]) or "none"),
+        ("power", _power(found) + estimated),
+        ("disk free", output.format_bytes(found["disk_free_bytes"])),
+        ("clock skew", output.format_seconds(found["clock_skew_s"])),
+        ("last seen", output.format_time(found["last_seen_utc"])),
+        *((f"  {name}", value) for name, value in found["fingerprint_parts"].items()),
+    ]
+    return [(name, value) for name, value in fields if value]
