@@ -36,13 +36,13 @@ R = TypeVar("R")
 CALL_TIMEOUT_S = 30.0
 ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see heliotrope.coordinator.server.guard
 OPTIONS: tls.Options = (
-    ("grpc.enable_http_proxy", 0),  # a fleet's coordinator is dialled as it is named, like the agents do
+    ("grpc.enable_http_proxy", 0),  # the address is dialled as it is named: TLS must end at the coordinator
     ("grpc.max_receive_message_length", 64 * 1024**2),  # a fleet of thousands of jobs is one message
 )
 
-_PREFIX = re.compile(r"^(UNKNOWN: )?((ipv4|ipv6):\S+: )?")  # the address is said already
 REPORT_COLUMNS = names(pb.ReportRow)
 
+_PREFIX = re.compile(r"^(UNKNOWN: )?((ipv4|ipv6):\S+: )?")  # the address is said already
 _HANDSHAKE = re.compile(r"handshake|SSL|TSI_|certificate|Peer name", re.IGNORECASE)
 
 

@@ -61,5 +61,5 @@ def load(path: Path, kind: type[T]) -> T:
     """Read what :func:`save` wrote. Raises FileNotFoundError, or Corrupt naming the file and the field."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # msgspec lets some bad UTF-8 through to the codec
         raise Corrupt(f"cannot read {path}: {error}; restore it from a backup or remove it") from error

@@ -121,7 +121,7 @@ def _split(blob: bytes) -> tuple[int, bytes, bytes]:
 def _checked(body: bytes, signer: Name, now_utc: datetime) -> Ticket:
     try:
         ticket = msgspec.msgpack.decode(body, type=Ticket)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Denied(f"cannot accept a ticket: {error}; the coordinator speaks another version") from error
     if ticket.fleet != signer.fleet:
         raise Denied(f"cannot accept a ticket: it is for fleet {ticket.fleet}, its signer is of {signer.fleet}")

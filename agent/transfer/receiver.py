@@ -211,4 +211,4 @@ class Receiver:
         self._terms.budget.give(sum(cost_bytes for _, cost_bytes in self._asked.values()))
         self._asked.clear()
         self._asked_bytes = 0
-        pass
+        self._work.fetch(units, first=True)

@@ -111,8 +111,8 @@ class MigrationSeen(Frozen):
 
 class DecisionSeen(Frozen):
     decision_id: str
-    utc: datetime
     action: str
+    utc: datetime | None = None
     source_site: str = ""
     destination_site: str = ""
     binding: str = ""

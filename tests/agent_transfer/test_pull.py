@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from heliotrope.agent.checkpoints import manifest as manifests
+from heliotrope.agent.checkpoints.reader import CheckpointReader
 from heliotrope.agent.checkpoints.scan import build
 from heliotrope.agent.transfer.result import Progress, PullOptions
 from heliotrope.agent.transfer.server import ServerOptions
@@ -109,7 +110,22 @@ def test_a_changed_source_file_is_named_and_not_sent(site: Site, tmp_path: Path)
         file.seek(3_000_000)
         file.write(bytes([byte[0] ^ 4]))
     os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
-    with pytest.raises(Corrupt, match=r"state\.npz"):
+    with pytest.raises(Corrupt, match=r"state\.npz.* changed after it was read"):
+        site.pull(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class _Liar(CheckpointReader):
+    """A source that does not check what it reads."""
+
+    def read_into(self, index: int, buffer: memoryview) -> None:
+        buffer[:] = bytes(len(buffer))
+
+
+def test_a_lying_source_is_found_out_by_the_receiver(site: Site, tmp_path: Path) -> None:
+    source = site.offer(make_checkpoint(tmp_path / "ck"))
+    site.sources["newest"] = _Liar(source.root, source.manifest)
+    with pytest.raises(Corrupt, match="decoded bytes are not those of the manifest"):
         site.pull(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -35,9 +35,8 @@ WIRE_EDGES = (
     "heliotrope.cli",
 )
 # Decisions are pure: no clock, no randomness, no input or output.
-IMPURE = frozenset(
-    "asyncio io logging multiprocessing os pathlib random secrets shutil socket subprocess sys tempfile threading time".split()
-)
+IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "shutil", "socket"}
+IMPURE |= {"subprocess", "sys", "tempfile", "threading", "time"}
 # Modules that start other modules by name: the command line's table of verbs, and the supervisor, which is run by its
 # path before it can know its package.
 LAZY = ("heliotrope.agent.jobs.supervisor", "heliotrope.cli.main")

@@ -18,8 +18,10 @@ from .tree import ROOMS, ROOT, pyproject, tracked
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PROBE = """
-import json, heliotrope.agent.daemon, heliotrope.coordinator.daemon, heliotrope.native as native, heliotrope.native._core
-print(json.dumps([native.__file__, native._core.__file__, heliotrope.agent.daemon.__file__, native.kernels()]))
+import json
+import heliotrope.agent.daemon, heliotrope.coordinator.daemon
+import heliotrope.native as native, heliotrope.native._core as core
+print(json.dumps([native.__file__, core.__file__, heliotrope.agent.daemon.__file__, native.kernels()]))
 """
 
 

@@ -146,6 +146,19 @@ def test_a_damaged_huffman_block_is_refused_alike_or_decodes_alike(
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("count", [*range(80), 100, 999, 4999, 5001, 9000, 100_000])
+def test_a_block_decoded_to_another_length_is_refused(kernel: str, count: int) -> None:
+    """Streams that are far longer or shorter than their segments: a segment may have no byte at all."""
+    for values in (2, 40, 256):
+        coded = _core.huffman_encode(skewed(7, 5000, values), "auto")
+        assert coded is not None
+        guarded = bytearray(b"\xa5" * (count + 128))
+        with pytest.raises(errors.MalformedFrame, match="does not end where it should"):
+            _core.huffman_decode(coded, memoryview(guarded)[64 : 64 + count], kernel)
+        assert guarded[:64] == guarded[-64:] == b"\xa5" * 64
+
+
 def test_entropy_of_known_distributions() -> None:
     assert _core.entropy(b"") == 0
     assert _core.entropy(b"\x07" * 1000) == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliotrope.native import Chunk, MalformedFrame, MissingBase, decode, encode, inspect
+from heliotrope.native import Chunk, MalformedFrame, MissingBase, _core, decode, encode, inspect
 from heliotrope.native.codec import CODECS
 
 GUARD = b"\xa5" * 64
@@ -95,6 +95,50 @@ def test_arbitrary_bytes_behind_a_header_are_refused_or_harmless(payload: bytes)
     for shape in range(64):
         frame = b"H\xf1\x01" + bytes([shape]) + (128).to_bytes(4, "little") + payload
         decode_guarded(frame, Chunk(bytes(128), 1, False, bytes(128)))
+
+
+def crafted(codec: str, payload: bytes, count: int) -> bytes:
+    """A well-formed frame of one plane of `count` bytes whose payload is whatever is given."""
+    entry = CODECS.index(codec) << 28 | len(payload)
+    return b"H\xf1\x01\x00" + count.to_bytes(4, "little") + entry.to_bytes(4, "little") + payload
+
+
+@pytest.mark.parametrize("count", [64, 100, 2000, 4999, 5001, 9000, 200_000])
+def test_a_huffman_block_of_another_length_is_refused(count: int) -> None:
+    """Too few values for its bits, or too many: the fast loops must stop by whichever ends first."""
+    values = (np.random.default_rng(3).standard_normal(5000) * 40).astype(np.int8)
+    for plane in (values, values // 16, np.minimum(values, 0)):
+        block = _core.huffman_encode(plane.data, "auto")
+        assert block is not None
+        assert decode_guarded(crafted("huffman", block, 5000), Chunk(bytes(5000)))
+        if len(block) <= count:
+            assert not decode_guarded(crafted("huffman", block, count), Chunk(bytes(count)))
+
+
+@pytest.mark.parametrize("listed", [0, 1, 7])
+@pytest.mark.parametrize("per_byte", [2, 4])
+def test_more_escapes_than_are_listed_are_refused(per_byte: int, listed: int) -> None:
+    count = 9000
+    block = _core.huffman_encode(b"\xff" * (count // per_byte - 1) + b"\x00", "auto")
+    assert block is not None
+    payload = bytes([0, per_byte]) + listed.to_bytes(4, "little") + bytes(listed) + block
+    assert not decode_guarded(crafted("folded", payload, count), Chunk(bytes(count)))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+@pytest.mark.parametrize(("codec", "coded_bytes"), [("raw", 400), ("septets", 351), ("constant", 1)])
+def test_planes_of_a_wrong_length_are_refused(codec: str, coded_bytes: int, change: int) -> None:
+    assert decode_guarded(crafted(codec, bytes(coded_bytes), 400), Chunk(bytes(400)))
+    assert not decode_guarded(crafted(codec, bytes(coded_bytes + change), 400), Chunk(bytes(400)))
+
+
+def test_incomplete_and_overfull_codes_are_refused() -> None:
+    block = bytearray(_core.huffman_encode(b"abcdefgh" * 500, "auto") or b"")
+    assert block[:6] == b"ah\x33\x33\x33\x33", "eight values of three bits each"
+    assert decode_guarded(crafted("huffman", bytes(block), 4000), Chunk(bytes(4000)))
+    for lengths in (b"\x33\x33\x33\x34", b"\x33\x33\x33\x32", b"\x33\x33\x33\x3c", b"\x00\x00\x00\x00"):
+        block[2:6] = lengths
+        assert not decode_guarded(crafted("huffman", bytes(block), 4000), Chunk(bytes(4000)))
 
 
 def refused(frame: bytes, length: int, message: str) -> None:

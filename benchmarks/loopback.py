@@ -1,0 +1,190 @@
+"""A checkpoint from one process to another over loopback: the transfer core with nothing of a network's in its way.
+
+``python -m benchmarks.loopback [--json] [--runs N] [--connections N ...]``. A sender and a receiver as agents run
+them: mutual TLS, a signed ticket, frames, files written and read back, the manifest's digest recomputed.
+``duration_s`` is all of that; ``network_s`` ends with the last chunk written. ``cpu_s`` is what both ends used. The
+copy beside it is the file system's own speed on this machine: ``shutil.copyfile`` and fsync.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from heliotrope.agent.checkpoints.reader import CheckpointReader
+from heliotrope.agent.checkpoints.scan import build
+from heliotrope.agent.transfer.client import pull
+from heliotrope.agent.transfer.handshake import Address
+from heliotrope.agent.transfer.result import PullOptions, PullResult
+from heliotrope.agent.transfer.server import TransferServer
+from heliotrope.foundation import authority, identity, tickets, tls
+from heliotrope.foundation.identity import Role
+from heliotrope.foundation.tickets import Ticket, TicketVerifier
+
+from . import measure
+from .checkpoints import Sample, samples
+from .measure import Row
+
+FLEET, COORDINATOR, SOURCE, DESTINATION = "benchmark", "control", "source", "destination"
+HOUR = timedelta(hours=1)
+
+
+def main() -> None:
+    parser = measure.options(__doc__)
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 4], help="how many at once (default 1 4)")
+    arguments = parser.parse_args()
+    rows = []
+    for sample in samples():
+        with tempfile.TemporaryDirectory(prefix="heliotrope-loopback-") as name:
+            folder = Path(name)
+            _issue(folder)
+            rows += [_pull_row(sample, folder, count, arguments.runs) for count in arguments.connections]
+            if sample.base is None:
+                rows.append(_copy_row(sample, folder, arguments.runs))
+    measure.show(rows, arguments.json)
+
+
+def _pull_row(sample: Sample, folder: Path, connections: int, runs: int) -> Row:
+    durations_s, networks_s, cpus_s = [], [], []
+    base = _reader(sample.base)
+    with _sender(sample, folder) as (address, sender):
+        for run in range(runs + 1):
+            before_s = _own_cpu_s() + _asked_cpu_s(sender)
+            result = _pull(folder, base, address, connections)
+            if run:  # the first one warms both ends up
+                durations_s.append(result.duration_s)
+                networks_s.append(result.network_s)
+                cpus_s.append(_own_cpu_s() + _asked_cpu_s(sender) - before_s)
+    return {
+        "data": sample.name,
+        "base": sample.base_name,
+        "how": "pull",
+        "connections": connections,
+        "state_bytes": result.state_bytes,
+        "wire_bytes": result.wire_bytes,
+        "duration_s": measure.spread(durations_s),
+        "network_s": measure.spread(networks_s),
+        "state_bytes_per_s": measure.spread([result.state_bytes / duration_s for duration_s in durations_s]),
+        "cpu_s": measure.spread(cpus_s),
+        "runs": runs,
+    }
+
+
+def _copy_row(sample: Sample, folder: Path, runs: int) -> Row:
+    def copy() -> None:
+        target = folder / "copy"
+        shutil.copyfile(sample.path, target)
+        with open(target, "rb") as file:
+            os.fsync(file.fileno())
+        target.unlink()
+
+    durations_s = measure.in_turns({"copy": copy}, runs)["copy"]
+    state_bytes = sample.path.stat().st_size
+    rate = measure.spread([state_bytes / duration_s for duration_s in durations_s])
+    common = {"data": sample.name, "base": None, "how": "copyfile and fsync", "state_bytes": state_bytes}
+    return {**common, "duration_s": measure.spread(durations_s), "state_bytes_per_s": rate, "runs": runs}
+
+
+def _issue(folder: Path) -> None:
+    """Throw-away identities of a fleet of two nodes."""
+    ca = authority.create(folder / "ca", FLEET)
+    ca.issue(Role.COORDINATOR, COORDINATOR).save(folder / COORDINATOR)
+    for node in (SOURCE, DESTINATION):
+        ca.issue(Role.AGENT, node).save(folder / node)
+
+
+def _verifier(folder: Path) -> TicketVerifier:
+    coordinator = identity.load(folder / COORDINATOR)
+    return TicketVerifier(coordinator.ca_pem, coordinator.certificate_pem)
+
+
+def _reader(path: Path | None) -> CheckpointReader | None:
+    return CheckpointReader(path, build(path)) if path is not None else None
+
+
+def _pull(folder: Path, base: CheckpointReader | None, address: Address, connections: int) -> PullResult:
+    own = identity.load(folder / DESTINATION)
+    ticket = Ticket(
+        fleet=FLEET,
+        job_id="job",
+        migration_id="move",
+        epoch=1,
+        source_node=SOURCE,
+        destination_node=DESTINATION,
+        byte_limit=1 << 40,
+        expires_utc=datetime.now(UTC) + HOUR,
+    )
+    target = folder / "received"
+    try:
+        return pull(
+            address,
+            tls.client_context(own),
+            name=own.name,
+            ticket=tickets.sign(ticket, identity.load(folder / COORDINATOR)),
+            verify_ticket=_verifier(folder),
+            reference="newest",
+            destination=target,
+            base=base,
+            options=PullOptions(connections=connections),
+        )
+    finally:
+        target.unlink(missing_ok=True)
+
+
+@contextmanager
+def _sender(sample: Sample, folder: Path) -> Iterator[tuple[Address, Connection]]:
+    """The sending end in a process of its own: its address, and the line to ask it for its processor time."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(sample, folder, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours.recv(), ours
+    finally:
+        ours.close()
+        process.join()
+
+
+def serve(sample: Sample, folder: Path, line: Connection) -> None:
+    """Run the sending end until the line is closed; each word on it is answered with the seconds of processor used."""
+    own = identity.load(folder / SOURCE)
+    newest = CheckpointReader(sample.path, build(sample.path))
+    older = _reader(sample.base)
+    server = TransferServer(
+        tls.server_context(own),
+        ("127.0.0.1", 0),
+        name=own.name,
+        verify_ticket=_verifier(folder),
+        open_source=lambda _ticket, _reference: newest,
+        open_base=lambda _ticket, digest: older if older is not None and older.digest == digest else None,
+    )
+    server.start()
+    line.send(server.address)
+    try:
+        while line.recv():
+            line.send(_own_cpu_s())
+    except EOFError:
+        server.stop()
+
+
+def _asked_cpu_s(sender: Connection) -> float:
+    sender.send("cpu")
+    return float(sender.recv())
+
+
+def _own_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The job of the demonstration: a real training run, how many steps of it fit, and the same run uninterrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from heliotrope.examples import collect_corpus
+from heliotrope.foundation.errors import HeliotropeError, JobFailed
+from heliotrope.foundation.jobspec import CheckpointRules, JobSpec, Policy, Resources
+
+from .recording import ReferenceSeen
+
+SCRIPT, CORPUS, RESULT, LOG = "train_numpy.py", "corpus.txt", "result.json", "output.log"
+CALIBRATION_STEPS = 6
+CALIBRATION_TIMEOUT_S = 120.0
+LEAST_STEPS = 20
+# What a window of hours became half a minute for. A tolerance of 10 % of a real window is an hour, here three seconds.
+ALPHA_RATIO = 0.5
+
+_STEP_LINE = re.compile(rb"^step \d+ loss \S+ (\d+\.\d+) s$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The job's files in ``folder`` and its size."""
+
+    folder: Path
+    state_mb: float
+
+    @classmethod
+    def collect(cls, folder: Path, state_mb: float) -> Training:
+        """Script and corpus, as `heliotrope job submit` would find them. Raises HeliotropeError."""
+        folder.mkdir(parents=True)
+        with as_file(files("heliotrope.examples").joinpath(SCRIPT)) as script:
+            shutil.copyfile(script, folder / SCRIPT)
+        try:
+            collect_corpus.collect(folder / CORPUS)
+        except (OSError, ValueError) as error:
+            raise HeliotropeError(f"cannot collect the training text: {error}; install Python with its library") from error
+        return cls(folder, state_mb)
+
+    def command(self, steps: int) -> tuple[str, ...]:
+        """The job's command; the uninterrupted run's is the very same."""
+        return (sys.executable, SCRIPT, "--steps", str(steps), "--state-mb", f"{self.state_mb:g}", "--result", RESULT)
+
+    def spec(self, steps: int, checkpoint_interval_s: float) -> JobSpec:
+        """The job file. The training script itself sees to one thread for its matrix products."""
+        return JobSpec(
+            name="train",
+            command=self.command(steps),
+            files=(SCRIPT, CORPUS),
+            outputs=(RESULT,),
+            resources=Resources(cpu_count=1, disk_bytes=int(4e6 * self.state_mb) + 50_000_000),
+            checkpoint=CheckpointRules(interval_s=checkpoint_interval_s, timeout_s=30.0, keep_count=2),
+            policy=Policy(alpha=ALPHA_RATIO, grace_s=10.0),
+        )
+
+    def steps_for(self, target_s: float) -> int:
+        """How many steps take about ``target_s`` here, measured on two runs side by side, as it will be.
+
+        Raises JobFailed with the script's own words.
+        """
+        names = [f"calibration-{index}" for index in range(2)]
+        runs = [self.start(name, CALIBRATION_STEPS) for name in names]
+        durations_s: list[float] = []
+        try:
+            for run, name in zip(runs, names, strict=True):
+                code = run.wait(CALIBRATION_TIMEOUT_S)
+                out = (self.folder.parent / name / LOG).read_bytes()
+                if code != 0:
+                    raise JobFailed(f"cannot train here: {_last_line(out)}; try: {sys.executable} -c 'import numpy'")
+                # The first steps touch their memory for the first time.
+                durations_s += [float(text) for text in _STEP_LINE.findall(out)][2:]
+        except subprocess.TimeoutExpired as error:
+            text = f"{CALIBRATION_STEPS} steps took more than {CALIBRATION_TIMEOUT_S:g} s; choose a smaller --state-mb"
+            raise JobFailed(f"cannot train here: {text}") from error
+        finally:
+            for run in runs:
+                _end(run)
+        return max(LEAST_STEPS, round(target_s / statistics.median(durations_s)))
+
+    def start(self, name: str, steps: int) -> subprocess.Popen[bytes]:
+        """The plain process in a folder of its own, without anything of Heliotrope's around it."""
+        folder = self.folder.parent / name
+        shutil.copytree(self.folder, folder)
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("HELIOTROPE_")}
+        with (folder / LOG).open("wb") as log:
+            return subprocess.Popen(
+                self.command(steps),
+                cwd=folder,
+                env=plain,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+class Reference:
+    """The uninterrupted run of the same command on the same files; a context manager that ends it."""
+
+    def __init__(self, training: Training, steps: int) -> None:
+        self._training = training
+        self._steps = steps
+        self._folder = training.folder.parent / "reference"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
+        self._log = self._folder / LOG
+
+    def __enter__(self) -> Reference:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            _end(self._process)
+
+    def start(self) -> None:
+        self._started_s = time.monotonic()
+        self._process = self._training.start(self._folder.name, self._steps)
+
+    @property
+    def steps_done(self) -> int:
+        return len(_STEP_LINE.findall(self._log.read_bytes())) if self._log.exists() else 0
+
+    def wait(self, timeout_s: float) -> ReferenceSeen | None:
+        """Its result, or None while it still runs after ``timeout_s``. Raises JobFailed."""
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        if code != 0:
+            raise JobFailed(f"cannot compare: the uninterrupted run failed: {_last_line(self._log.read_bytes())}")
+        result_file = self._folder / RESULT
+        result = json.loads(result_file.read_text(encoding="utf-8"))
+        # The file's own time says when it was done, however late we look.
+        started_at_s = time.time() - (time.monotonic() - self._started_s)
+        return ReferenceSeen(
+            parameters_digest=result["parameters_digest"],
+            duration_s=result_file.stat().st_mtime - started_at_s,
+            final_loss=result["final_loss"],
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def _last_line(out: bytes) -> str:
+    lines = out.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no message"
