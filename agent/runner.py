@@ -10,22 +10,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Conflict, HeliotropeError, NotFound
-from heliotrope.foundation.model import Checkpoint, Gpu, JobReport, Progress, RunState
+from heliotrope.foundation.model import Checkpoint, Gpu, JobReport, RunState
 
-from . import gpus
-from .checkpoints import discovery
+from . import gpus, reports
 from .config import JobsConfig
 from .held import HeldJob, HeldJobs
+from .jobs import runfolder
 from .jobs.launcher import Launcher
 from .jobs.request import RunRequest
-from .jobs.run_records import RunStatus
 from .jobs.runs import Run
 from .vault import Vault
+from .watch import CheckpointWatch
 
 log = logging.getLogger("heliotrope.agent.runner")
 
@@ -56,6 +57,7 @@ class Runner:
         self._runs: dict[str, Run] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._reports: dict[str, JobReport] = {}
+        self._watches: dict[str, tuple[Run, CheckpointWatch]] = {}
         self._spared: dict[str, tuple[tuple[int, int], ...]] = {}
 
     async def adopt(self) -> None:
@@ -159,7 +161,7 @@ class Runner:
                 state=RunState.UNSPECIFIED,
                 checkpoints=checkpoints,
             )
-        return _replace(known, checkpoints=checkpoints)
+        return msgspec.structs.replace(known, checkpoints=checkpoints)
 
     async def take_checkpoint(self, job_id: str, name: str, step: int | None) -> Checkpoint:
         """Register the entry ``name`` of the job's checkpoint folder, now. Raises NotFound, Conflict."""
@@ -176,6 +178,7 @@ class Runner:
             task.cancel()
         self._runs.pop(job_id, None)
         self._reports.pop(job_id, None)
+        self._watches.pop(job_id, None)
         self._spared.pop(job_id, None)
 
     # -- inside
@@ -243,102 +246,30 @@ class Runner:
     async def _look(self, run: Run) -> bool:
         """One look: state, progress, new checkpoints. True when the run is over and booked."""
         job_id = run.request.job_id
-        status = await run.status()
-        await self._find_checkpoints(run)
-        report = _report(run, status)
+        watch = self._watches.get(job_id)
+        if watch is None or watch[0] is not run:
+            watch = self._watches[job_id] = (run, self._new_watch(run))
+        status = await run.status()  # asked first: a checkpoint made before the end is then seen with it
+        if await watch[1].look():
+            keep_count = max(self._held.get(job_id).spec.checkpoint.keep_count, 2)
+            self._vault.prune(job_id, keep_count, spare=self._spared.get(job_id, ()))
+            self._tell(job_id)
+        if not status.over:
+            await watch[1].ask_when_due()
+        report = reports.report(status, run.progress())
         if report != self._reports.get(job_id):
             self._reports[job_id] = report
             self._tell(job_id)
         return status.over
 
-    async def _find_checkpoints(self, run: Run) -> None:
+    def _new_watch(self, run: Run) -> CheckpointWatch:
+        """An epoch begins with its first attempt: what a later attempt finds of an earlier one is the epoch's own."""
         held = self._held.get(run.request.job_id)
-        announced = {event.name: event.step async for event in run.events(follow=False) if event.type == "checkpoint"}
-        rules = held.spec.checkpoint
-        for found in discovery.find(self._held.checkpoints(held), rules, announced):
-            if await asyncio.to_thread(self._vault.knows, held.job_id, run.request.epoch, found.path):
-                continue
-            if self._is_inherited(held, run, found.path):
-                continue
-            step = announced.get(found.name, found.step)
-            await asyncio.to_thread(self._vault.add, held.job_id, run.request.epoch, found.path, step)
-            if found.name not in announced:
-                await self._answer_requests(run, found.name, step)
-            self._tell(held.job_id)
-        self._vault.prune(held.job_id, max(rules.keep_count, 2), spare=self._spared.get(held.job_id, ()))
-
-    def _is_inherited(self, held: HeldJob, run: Run, path: Path) -> bool:
-        """Whether an earlier epoch or attempt left it: only what this epoch's run made is this epoch's checkpoint."""
-        try:
-            made_s = path.lstat().st_ctime
-        except FileNotFoundError:
-            return True
         first = self._held.run(held.job_id, run.request.epoch, 0)
-        begun = first if first.exists() else run.folder
-        return made_s < (begun / "run.json").stat().st_mtime
-
-    async def _answer_requests(self, run: Run, name: str, step: int | None) -> None:
-        """A job that does not announce its checkpoints answers by making one."""
-        with contextlib.suppress(HeliotropeError):
-            live = await run.live()
-            for request in live.requests:
-                if request.state == "delivered":
-                    await run.mark_answered(request.request_id, name, step)
+        begun = (first if first.exists() else run.folder) / runfolder.RUN
+        rules, folder = held.spec.checkpoint, self._held.checkpoints(held)
+        return CheckpointWatch(run, rules, folder, begun.stat().st_mtime, self._vault, self._clock)
 
     def _tell(self, job_id: str) -> None:
         if job_id in self._reports:
             self._on_change(self.report(job_id))
-
-
-def _report(run: Run, status: RunStatus) -> JobReport:
-    state, fault, message = _judge(status)
-    progress = run.progress()
-    return JobReport(
-        job_id=status.job_id,
-        epoch=status.epoch,
-        attempt=status.attempt,
-        state=state,
-        exit_code=status.exit_code or 0,
-        fault=fault,
-        message=message,
-        progress=Progress()
-        if progress is None
-        else Progress(
-            step=progress.step or 0,
-            samples=progress.samples or 0,
-            tokens=progress.tokens or 0,
-            loss=progress.loss or 0.0,
-            flops=progress.flops or 0.0,
-            reported_utc=datetime.fromisoformat(progress.utc),
-        ),
-        started_utc=_moment(status.started_utc),
-        ended_utc=_moment(status.ended_utc),
-    )
-
-
-def _judge(status: RunStatus) -> tuple[RunState, str, str]:
-    if not status.over:
-        return (RunState.STARTING if status.state == "starting" else RunState.RUNNING), "", ""
-    verdict = status.verdict
-    if status.reason == "lease_expired":
-        return RunState.STOPPED, "node", verdict.text
-    state = {
-        "finished": RunState.FINISHED,
-        "stopped": RunState.STOPPED,
-        "killed": RunState.STOPPED,  # ended on order: to be resumed, nobody's failure
-        "failed": RunState.FAILED,
-        "lost": RunState.LOST,
-    }[verdict.outcome]
-    fault = "" if verdict.fault == "none" else verdict.fault
-    return state, fault, verdict.text
-
-
-def _moment(text: str) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None
-
-
-def _replace(report: JobReport, *, checkpoints: tuple[Checkpoint, ...]) -> JobReport:
-    return JobReport(
-        **{name: getattr(report, name) for name in report.__struct_fields__ if name != "checkpoints"},
-        checkpoints=checkpoints,
-    )

@@ -60,7 +60,7 @@ def submit(
         output.print_json(submitted)
     else:
         size = output.format_bytes(archive.size_bytes)
-        click.echo(f"{submitted['job_id']}  {spec.name}: {submitted['state']}, {len(collected)} files, {size}")
+        click.echo(f"{submitted['job_id']}  {spec.name}: {submitted['state']}; files: {len(collected)} in {size}")
 
 
 @job.command("list")

@@ -58,7 +58,7 @@ def _fields(job: Record) -> list[tuple[str, str]]:
         ("job", job["job_id"]),
         ("name", spec["name"]),
         ("state", f"{job['state']} (wanted: {job['wanted']})"),
-        ("runs", f"{where}, epoch {job['epoch']}"),
+        ("place", f"{where}, epoch {job['epoch']}"),
         ("message", job["message"]),
         ("fault", job["fault"]),
         ("exit code", "" if job["exit_code"] is None else str(job["exit_code"])),
@@ -66,7 +66,7 @@ def _fields(job: Record) -> list[tuple[str, str]]:
         ("started", output.format_time(job["started_utc"]) if job["started_utc"] else ""),
         ("ended", output.format_time(job["ended_utc"]) if job["ended_utc"] else ""),
         ("step", _step(job) if progress.get("reported_utc") else ""),
-        ("loss", f"{progress['loss']:g}" if progress.get("reported_utc") and progress["loss"] is not None else ""),
+        ("loss", f"{progress['loss']:g}" if progress.get("loss") else ""),  # 0: the job reports none
         ("checkpoint", _checkpoint(job["checkpoint"])),
         ("moves, restarts", f"{job['move_count']}, {job['restart_count']}"),
         ("power", output.format_power(job["power_w"]) if job["power_w"] else ""),

@@ -57,9 +57,8 @@ def show(*, operator: Operator, migration_id: str, follow: bool, as_json: bool) 
         output.print_json(found)
         return
     if not follow:
-        for step in found["steps"]:
-            _print_step(step)
-        click.echo()
+        _print_steps(found["steps"], 0)
+    click.echo()
     output.print_fields(_fields(found))
 
 
@@ -69,10 +68,9 @@ def wait_for_migration(operator: Operator, migration_id: str, *, quiet: bool) ->
 
     def ended(found: Record) -> bool:
         nonlocal printed
-        for step in found["steps"][printed:]:
-            if not quiet:
-                _print_step(step)
-            printed += 1
+        if not quiet:
+            _print_steps(found["steps"], printed)
+        printed = len(found["steps"])
         return found["step"] in waiting.MIGRATION_ENDED
 
     return waiting.until(lambda: operator.migration(migration_id), ended, f"the end of migration {migration_id}")
@@ -97,9 +95,14 @@ def summary(found: Record) -> str:
     return output.printable(f"{found['migration_id']}  {found['job_name']}: {way}; {tail}")
 
 
-def _print_step(step: Record) -> None:
-    line = f"{output.format_time(step['entered_utc'])}  {step['step']:<11} {step['message']}"
-    click.echo(output.printable(line.rstrip()))
+def _print_steps(steps: list[Record], first: int) -> None:
+    """From the ``first`` on, each with the time that the step before it took."""
+    for index, step in enumerate(steps[first:], start=first):
+        entered_utc = step["entered_utc"]
+        took_s = (entered_utc - steps[index - 1]["entered_utc"]).total_seconds() if index else None
+        after = "" if took_s is None else f"+{output.format_seconds(took_s)}"
+        line = f"{entered_utc:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f"Z  {after:>13}  {step['step']:<10}  {step['message']}"
+        click.echo(output.printable(line.rstrip()))
 
 
 def _line(found: Record) -> tuple[str, ...]:

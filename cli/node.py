@@ -104,8 +104,8 @@ def _status(found: Record) -> str:
 
 
 def _power(found: Record) -> str:
-    """A node that is away has no power reading; a modelled one is marked."""
-    if not found["connected"]:
+    """A node that is away has no power reading, and none draws nothing; a modelled one is marked."""
+    if not found["connected"] or not found["power_w"]:
         return output.UNKNOWN
     return ("~" if found["power_estimated"] else "") + output.format_power(found["power_w"])
 
@@ -126,7 +126,7 @@ def _line(found: Record) -> tuple[str, ...]:
 
 def _fields(found: Record) -> list[tuple[str, str]]:
     gpus = f" ({', '.join(found['gpu_models'])})" if found["gpu_models"] else ""
-    estimated = " (~ estimated, not measured)" if found["connected"] and found["power_estimated"] else ""
+    estimated = " (~ estimated, not measured)" if _power(found).startswith("~") else ""
     fields = [
         ("node", found["node_id"]),
         ("site", found["site"]),

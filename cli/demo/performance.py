@@ -39,7 +39,7 @@ from .recording import (
 )
 from .scenario import Scenario
 from .striking import Striker, Who
-from .training import ALPHA_RATIO, RESULT, Reference, Training
+from .training import ALPHA_RATIO, RESULT, Length, Reference, Training
 from .watching import Watcher
 
 ENDED = ("FINISHED", "FAILED")
@@ -91,7 +91,8 @@ def perform(options: Options, view: View) -> Recording:
         view.say(f"{scenario.title}: {', '.join(scenario.names)}; a day takes {options.day_s:g} s")
         training = Training.collect(folder / "job", options.state_mb)
         view.say(f"measuring how long a training step with {options.state_mb:g} MB of state takes here")
-        steps = training.steps_for(options.target_s)
+        # Several checkpoints in the first window: without one there is nothing to move.
+        length = training.length_for(options.target_s, max(2.0, options.day_s / 14))
         with LocalFleet(
             folder / "fleet",
             sites=scenario.sites,
@@ -102,8 +103,8 @@ def perform(options: Options, view: View) -> Recording:
             view.say("starting a coordinator and three agents: keys, certificates, mutual TLS")
             fleet.prepare()
             fleet.start_all()
-            with Reference(training, steps) as reference:
-                return _Performance(options, view, scenario, training, steps, fleet, reference, began_s).run()
+            with Reference(training, length) as reference:
+                return _Performance(options, view, scenario, training, length, fleet, reference, began_s).run()
 
 
 def _check_packages() -> None:
@@ -163,7 +164,7 @@ class _Performance:
         view: View,
         scenario: Scenario,
         training: Training,
-        steps: int,
+        length: Length,
         fleet: LocalFleet,
         reference: Reference,
         began_s: float,
@@ -172,7 +173,8 @@ class _Performance:
         self._view = view
         self._scenario = scenario
         self._training = training
-        self._steps = steps
+        self._length = length
+        self._steps = length.steps
         self._fleet = fleet
         self._reference = reference
         self._began_s = began_s
@@ -197,8 +199,7 @@ class _Performance:
             return self._record(job_id, submitted_utc, watcher, striker)
 
     def _submit(self) -> str:
-        # Several checkpoints in the first window: without one there is nothing to move.
-        spec = self._training.spec(self._steps, checkpoint_interval_s=max(2.0, self._options.day_s / 14))
+        spec = self._training.spec(self._length)
         collected = submission.collect(self._training.folder, spec.files)
         with submission.pack(collected) as archive:
             job = self._operator.submit(

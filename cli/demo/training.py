@@ -30,6 +30,19 @@ ALPHA_RATIO = 0.5
 _STEP_LINE = re.compile(rb"^step \d+ loss \S+ (\d+\.\d+) s$", re.MULTILINE)
 
 
+# They choose the code that multiplies matrices, and other code rounds otherwise: the job and the run it is compared with
+# get the same ones, whatever else differs.
+NUMERIC_PREFIXES = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NVPL_", "NPY_", "GLIBC_TUNABLES")
+
+
+@dataclass(frozen=True)
+class Length:
+    """How many steps the training takes, and after how many each it writes a checkpoint."""
+
+    steps: int
+    checkpoint_every: int
+
+
 @dataclass(frozen=True)
 class Training:
     """The job's files in ``folder`` and its size."""
@@ -49,29 +62,36 @@ class Training:
             raise HeliotropeError(f"cannot collect the training text: {error}; install Python with its library") from error
         return cls(folder, state_mb)
 
-    def command(self, steps: int) -> tuple[str, ...]:
+    def command(self, length: Length) -> tuple[str, ...]:
         """The job's command; the uninterrupted run's is the very same."""
-        return (sys.executable, SCRIPT, "--steps", str(steps), "--state-mb", f"{self.state_mb:g}", "--result", RESULT)
+        options = {
+            "--steps": length.steps,
+            "--state-mb": f"{self.state_mb:g}",
+            "--checkpoint-every": length.checkpoint_every,
+            "--result": RESULT,
+        }
+        return (sys.executable, SCRIPT, *(str(word) for option in options.items() for word in option))
 
-    def spec(self, steps: int, checkpoint_interval_s: float) -> JobSpec:
+    def spec(self, length: Length) -> JobSpec:
         """The job file. The training script itself sees to one thread for its matrix products."""
         return JobSpec(
             name="train",
-            command=self.command(steps),
+            command=self.command(length),
             files=(SCRIPT, CORPUS),
+            environment=numeric_environment(),
             outputs=(RESULT,),
             resources=Resources(cpu_count=1, disk_bytes=int(4e6 * self.state_mb) + 50_000_000),
-            checkpoint=CheckpointRules(interval_s=checkpoint_interval_s, timeout_s=30.0, keep_count=2),
+            checkpoint=CheckpointRules(timeout_s=30.0, keep_count=2),
             policy=Policy(alpha=ALPHA_RATIO, grace_s=10.0),
         )
 
-    def steps_for(self, target_s: float) -> int:
-        """How many steps take about ``target_s`` here, measured on two runs side by side, as it will be.
+    def length_for(self, target_s: float, checkpoint_interval_s: float) -> Length:
+        """The steps that take about ``target_s`` here, measured on two runs side by side, as it will be.
 
         Raises JobFailed with the script's own words.
         """
         names = [f"calibration-{index}" for index in range(2)]
-        runs = [self.start(name, CALIBRATION_STEPS) for name in names]
+        runs = [self.start(name, Length(CALIBRATION_STEPS, CALIBRATION_STEPS)) for name in names]
         durations_s: list[float] = []
         try:
             for run, name in zip(runs, names, strict=True):
@@ -87,18 +107,19 @@ class Training:
         finally:
             for run in runs:
                 _end(run)
-        return max(LEAST_STEPS, round(target_s / statistics.median(durations_s)))
+        step_s = statistics.median(durations_s)
+        return Length(max(LEAST_STEPS, round(target_s / step_s)), max(1, round(checkpoint_interval_s / step_s)))
 
-    def start(self, name: str, steps: int) -> subprocess.Popen[bytes]:
+    def start(self, name: str, length: Length) -> subprocess.Popen[bytes]:
         """The plain process in a folder of its own, without anything of Heliotrope's around it."""
         folder = self.folder.parent / name
         shutil.copytree(self.folder, folder)
-        plain = {key: value for key, value in os.environ.items() if not key.startswith("HELIOTROPE_")}
+        plain = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with (folder / LOG).open("wb") as log:
             return subprocess.Popen(
-                self.command(steps),
+                self.command(length),
                 cwd=folder,
-                env=plain,
+                env={**plain, **numeric_environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -109,9 +130,9 @@ class Training:
 class Reference:
     """The uninterrupted run of the same command on the same files; a context manager that ends it."""
 
-    def __init__(self, training: Training, steps: int) -> None:
+    def __init__(self, training: Training, length: Length) -> None:
         self._training = training
-        self._steps = steps
+        self._length = length
         self._folder = training.folder.parent / "reference"
         self._process: subprocess.Popen[bytes] | None = None
         self._started_s = 0.0
@@ -126,7 +147,7 @@ class Reference:
 
     def start(self) -> None:
         self._started_s = time.monotonic()
-        self._process = self._training.start(self._folder.name, self._steps)
+        self._process = self._training.start(self._folder.name, self._length)
 
     @property
     def steps_done(self) -> int:
@@ -150,6 +171,11 @@ class Reference:
             duration_s=result_file.stat().st_mtime - started_at_s,
             final_loss=result["final_loss"],
         )
+
+
+def numeric_environment() -> dict[str, str]:
+    """What of this process's environment decides how numbers are rounded."""
+    return {name: value for name, value in os.environ.items() if name.startswith(NUMERIC_PREFIXES)}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from heliotrope.cli import client, connection
@@ -43,10 +48,43 @@ def test_the_coordinators_own_certificate_is_no_operators(ask: Heliotrope) -> No
     assert ask("job", "list", who="main").code == errors.Denied.exit_code
 
 
-def test_another_fleets_identity(ask: Heliotrope) -> None:
-    done = ask("job", "list", who="bob")
-    assert (done.code, done.out) == (errors.Denied.exit_code, "")
-    assert "TLS handshake failed" in done.err and done.err.count("\n") == 1
+def _process(address: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "heliotrope.cli",
+        "job",
+        "list",
+        "--coordinator",
+        address,
+        "--identity",
+        str(folder),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_another_fleets_identity(live_fleet: LiveFleet) -> None:
+    """As a process of its own: gRPC's C core must not print beside our one line."""
+    done = _process(live_fleet.address, live_fleet.identity("bob"))
+    assert (done.returncode, done.stdout) == (errors.Denied.exit_code, "")
+    assert "TLS handshake failed" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def plain() -> Iterator[str]:
+    """The address of a web server: something that listens there and speaks no TLS."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_something_else_on_the_port(live_fleet: LiveFleet, plain: str) -> None:
+    done = _process(plain, live_fleet.identity("alice"))
+    assert (done.returncode, done.stdout) == (errors.Denied.exit_code, "")
+    assert f"cannot trust the far end at {plain}" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_no_coordinator(ask: Heliotrope) -> None:
@@ -83,7 +121,7 @@ def test_every_error_of_the_catalogue_comes_back_as_itself() -> None:
             self.kind = kind
 
         def code(self) -> Any:
-            return client.grpc.StatusCode.UNKNOWN
+            return grpc.StatusCode.UNKNOWN
 
         def details(self) -> str:
             return "cannot do it"

@@ -25,9 +25,9 @@ def test_an_empty_message_has_every_key() -> None:
 
 
 def test_values_cross_by_the_rule() -> None:
-    migration = pb.Migration(kind=2, step=8, progress_ratio=float("nan"))
+    migration = pb.Migration(kind="MIGRATION_KIND_MOVE", step="MIGRATION_STEP_COMMITTED", progress_ratio=float("nan"))
     migration.standstill.FromNanoseconds(1_500_000_000)
-    step = migration.steps.add(step=5)
+    step = migration.steps.add(step="MIGRATION_STEP_SENDING")
     step.entered.FromDatetime(datetime(2026, 6, 1, 12, tzinfo=UTC))
     record = messages.record(migration)
     assert (record["kind"], record["step"], record["standstill_s"]) == ("MOVE", "COMMITTED", 1.5)
@@ -41,7 +41,7 @@ def test_maps_bytes_and_numbers_from_the_future() -> None:
     assert list(messages.record(node)["fingerprint_parts"].items()) == [("a", "1"), ("b", "2")]
     checkpoint = common_pb2.Checkpoint(manifest_digest=b"\x01\xff")
     assert messages.record(checkpoint)["manifest_digest"] == "01ff"
-    assert messages.record(pb.Job.FromString(pb.Job(state=7).SerializeToString()))["state"] == "FINISHED"
+    assert messages.record(pb.Job(state="JOB_STATE_FINISHED"))["state"] == "FINISHED"
     newer = pb.Job.FromString(b"\x18\x63")  # field 3, state, is 99
     assert messages.record(newer)["state"] == "99"
 

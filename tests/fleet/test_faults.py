@@ -157,6 +157,16 @@ def test_a_job_that_fails_is_restarted_and_then_given_up(folder: Path) -> None:
         assert "restart_limit" in job.message
 
 
+def test_checkpoints_are_asked_for_at_the_interval_and_pruned(folder: Path) -> None:
+    spec = tiny_spec("--steps", "150", *ARGUMENTS[2:])
+    spec = _replace(spec, checkpoint=CheckpointRules(timeout_s=15.0, interval_s=1.0, keep_count=2))
+    with running(two_nodes(folder), spec) as (operator, _):
+        operator.until(lambda: True if operator.job().checkpoint.sequence >= 3 else None, "a third checkpoint")
+        pins = list((folder / "a" / "pins").iterdir())
+        assert 1 <= len(pins) <= 3, "older checkpoints are let go"
+        assert operator.ended().state == FINISHED
+
+
 def test_pause_resume_and_cancel(folder: Path, truth: Truth) -> None:
     with running(two_nodes(folder), tiny_spec(*ARGUMENTS)) as (operator, runners):
         paused = common_pb2.JobState.JOB_STATE_PAUSED
