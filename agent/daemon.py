@@ -97,7 +97,7 @@ def run(config: AgentConfig, folder: Path) -> None:
 
 async def serve(config: AgentConfig, folder: Path) -> None:
     """The one loop: adopt what runs, keep the session, feed the watchdog from here."""
-    state_dir = folder / config.state_dir
+    state_dir = (folder / config.state_dir).resolve()  # jobs are given absolute paths
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
     with only_one(state_dir):
         agent = wire_up(config, folder, state_dir, SystemClock())

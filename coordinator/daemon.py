@@ -98,7 +98,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     own = identity.load(folder / config.identity)
     if own.name.role is not Role.COORDINATOR:
         raise Denied(f"field identity: {own.name} is no coordinator's; `heliotrope ca issue --role coordinator`")
-    state_dir = folder / config.state_dir
+    state_dir = (folder / config.state_dir).resolve()
     # Sites before anything with effects: a missing trace must not leave a half-started coordinator.
     sites = open_sites(config, folder, state_dir, clock)
     database = Database.in_folder(state_dir)

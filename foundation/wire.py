@@ -1,8 +1,8 @@
 """The edge between protobuf messages and our own frozen structures: one walker instead of a converter per message.
 
-Names correspond: a ``Timestamp`` field ``ended`` is the structure's ``ended_utc: datetime``, a ``Duration`` field
-``lease`` is ``lease_s: float``, an enum is the StrEnum of its value names without the prefix; everything else has the
-same name on both sides. A message field that is absent leaves the structure's default.
+Names correspond: a ``Timestamp`` field ``ended`` is the structure's ``ended_utc: datetime`` (one called ``utc`` keeps its
+name), a ``Duration`` field ``lease`` is ``lease_s: float``, an enum is the StrEnum of its value names without the prefix;
+everything else has the same name on both sides. A message field that is absent leaves the structure's default.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Field:
         if self.message and inner.GetOptions().map_entry:
             self.map_value = _Field(inner.fields_by_name["value"])
         elif self.message and inner.full_name == _TIMESTAMP:
-            self.name, self.inward = f"{field.name}_utc", timestamp_utc
+            self.name, self.inward = "utc" if field.name == "utc" else f"{field.name}_utc", timestamp_utc
         elif self.message and inner.full_name == _DURATION:
             self.name, self.inward = f"{field.name}_s", lambda value: value.seconds + value.nanos / 1e9
         elif self.message:

@@ -57,7 +57,7 @@ class LocalFleet:
         coordinator: Mapping[str, Any] | None = None,
         agent: Mapping[str, Any] | None = None,
     ) -> None:
-        """``nodes``: node id -> site name; ``coordinator`` and ``agent``: fields laid over the default configuration."""
+        """``nodes``: node id -> site name; ``coordinator`` and ``agent``: fields laid over the defaults."""
         self.folder = folder.resolve()
         self.nodes = dict(nodes)
         self._sites = sites

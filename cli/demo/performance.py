@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import shutil
@@ -39,7 +38,7 @@ from .recording import (
 )
 from .scenario import Scenario
 from .striking import Striker, Who
-from .training import ALPHA_RATIO, RESULT, Length, Reference, Training
+from .training import ALPHA_RATIO, RESULT, Length, Reference, Training, TrainingResult, read_result
 from .watching import Watcher
 
 ENDED = ("FINISHED", "FAILED")
@@ -75,7 +74,9 @@ class View(Protocol):
     def begin(self, scenario: Scenario, steps: int, submitted_utc: datetime) -> None:
         """The job is submitted."""
 
-    def picture(self, fleet: FleetSeen, job: JobSeen | None, decisions: list[DecisionSeen], reference_steps: int) -> None:
+    def picture(
+        self, fleet: FleetSeen, job: JobSeen | None, decisions: list[DecisionSeen], reference_steps: int
+    ) -> None:
         """The fleet as it is, a few times a second."""
 
 
@@ -213,9 +214,9 @@ class _Performance:
 
     def _watch(self, watcher: Watcher, striker: Striker | None) -> None:
         while (job := watcher.job) is None or job.state not in ENDED:
-            for error in (watcher.error, striker and striker.error):
-                if error is not None:
-                    raise error
+            error = watcher.error or (striker.error if striker else None)
+            if error is not None:
+                raise error
             if time.monotonic() > self._deadline_s:
                 where = f"{job.state} at {job.site or 'no site'}, step {job.progress.step}" if job else "unknown"
                 raise DeadlineExceeded(
@@ -234,13 +235,14 @@ class _Performance:
         job = msgspec.convert(self._operator.job(job_id), JobSeen)
         ended_utc = job.runs[-1].ended_utc if job.runs else None
         ended_utc = ended_utc or datetime.now(UTC)
-        result = self._fetch(job_id) if job.state == "FINISHED" else {}
+        result = self._fetch(job_id) if job.state == "FINISHED" else None
         self._view.say("waiting for the uninterrupted run to end")
         reference = self._reference_result()
         report = self._report(job_id, submitted_utc, ended_utc)
         picture = watcher.latest
         assert picture is not None
         clock = TraceClock(picture.trace_utc, picture.utc, picture.trace_scale)
+        duration_s = (ended_utc - submitted_utc).total_seconds()
         return Recording(
             title=self._scenario.title,
             source=self._scenario.source,
@@ -250,32 +252,31 @@ class _Performance:
             submitted_utc=submitted_utc,
             trace_start_utc=clock.trace(submitted_utc),
             trace_scale=picture.trace_scale,
-            duration_s=(ended_utc - submitted_utc).total_seconds(),
+            duration_s=duration_s,
             total_s=time.monotonic() - self._began_s,
             steps=self._steps,
             alpha_ratio=ALPHA_RATIO,
             power_model=scenarios.power_sentence(),
             windows=self._scenario.windows(clock, submitted_utc, ended_utc),
-            samples=watcher.samples,
+            samples=[sample for sample in watcher.samples if sample.at_s <= duration_s],
             job=job,
             migrations=msgspec.convert(self._operator.migrations(job=job_id)[::-1], list[MigrationSeen]),
             decisions=msgspec.convert(self._operator.decisions(job=job_id)[::-1], list[DecisionSeen]),
             report=report,
             strike=striker.seen if striker else None,
             reference=reference,
-            parameters_digest=result.get("parameters_digest", ""),
-            final_loss=result.get("final_loss"),
+            parameters_digest=result.parameters_digest if result else "",
+            final_loss=result.final_loss if result else None,
         )
 
-    def _fetch(self, job_id: str) -> dict[str, object]:
+    def _fetch(self, job_id: str) -> TrainingResult:
         """result.json through FetchOutputs, straight from the node where the job ended."""
         folder = self._training.folder.parent / "fetched"
         deadline_s = time.monotonic() + FETCH_PATIENCE_S
         while True:
             try:
                 outputs.unpack(self._operator.outputs(job_id, [RESULT]), folder, force=True)
-                found: dict[str, object] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-                return found
+                return read_result(folder / RESULT)
             except Unreachable:
                 if time.monotonic() > deadline_s:
                     raise

@@ -113,8 +113,8 @@ def of_the_sun(day_s: float, places: tuple[Place, ...] = PLACES) -> Scenario:
         scale=scale,
         title="three sites under the sun",
         source=(
-            f"Windows are the hours in which a solar park of {SOLAR_OVERSIZE_RATIO:g} x the site's load gives more than "
-            f"the load under a clear sky, computed from the sun's position on {SUN_DAY:%d %B %Y}. Outside, "
+            f"Windows are the hours in which a solar park of {SOLAR_OVERSIZE_RATIO:g} x the site's load gives more "
+            f"than the load under a clear sky, computed from the sun's position on {SUN_DAY:%d %B %Y}. Outside, "
             "the grid's mean of 2021-2023 holds (Electricity Maps, ODbL v1.0)."
         ),
     )

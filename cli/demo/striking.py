@@ -1,4 +1,4 @@
-"""``--kill``: one process dies by SIGKILL in the middle of a move, and comes back as its service manager would have it."""
+"""``--kill``: one process dies by SIGKILL in the middle of a move, and comes back as a service manager would see to."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _read(path: Path, zones: tuple[str, ...]) -> _Hours:
         series = csvtrace.read(path, zone, "g_per_kwh", gaps="unknown", scope="life-cycle")
         first_s = float(series.start_s)
         count = int((series.end_s - series.start_s) // HOUR_S)
-        columns.append(series.at_s(first_s + np.arange(count) * HOUR_S))
+        columns.append(series.at_s(first_s + np.arange(count, dtype=np.float64) * HOUR_S))
     return _Hours(zones, first_s, np.stack(columns, axis=1))
 
 
@@ -105,9 +105,9 @@ def _search(hours: _Hours, run_days: float) -> tuple[tuple[str, ...], int, int]:
 
 
 def _promising(hours: _Hours, triple: tuple[int, ...], span: int) -> list[tuple[int, tuple[int, ...], int]]:
-    """(how often the greenest zone changes in the span, zones, start), every third hour; days with gaps are left out."""
+    """(how often the greenest zone changes in the span, zones, start), every third hour; days with gaps left out."""
     values = hours.values[:, list(triple)]
-    unknown = np.isnan(values).any(axis=1)
+    unknown: NDArray[np.bool_] = np.any(np.isnan(values), axis=1)
     greenest = np.argmin(np.where(unknown[:, None], 0.0, values), axis=1)
     changed = np.concatenate(([0], np.cumsum(greenest[1:] != greenest[:-1])))
     missing = np.concatenate(([0], np.cumsum(unknown)))
@@ -144,9 +144,7 @@ def _rehearse(cut: Floats, start: int, span: int) -> tuple[int, float]:
     return moves, gained
 
 
-def _scenario(
-    hours: _Hours, chosen: tuple[str, ...], start: int, day_s: float, path: Path, folder: Path
-) -> Scenario:
+def _scenario(hours: _Hours, chosen: tuple[str, ...], start: int, day_s: float, path: Path, folder: Path) -> Scenario:
     columns = [hours.zones.index(zone) for zone in chosen]
     first, last = start - DAYS_BEFORE * 24, start + DAYS_AFTER * 24
     cut = hours.values[first:last, columns]
@@ -161,8 +159,8 @@ def _scenario(
         scale=DAY_S / day_s,
         title=f"three zones of {path.name}",
         source=(
-            f"Carbon intensity as recorded in {path.name} from {stamps[DAYS_BEFORE * 24]:%Y-%m-%d %H:%M} UTC on. A window "
-            f"is the time below the zone's own median of {stamps[0]:%d %b} to {stamps[-1]:%d %b %Y}: "
+            f"Carbon intensity as recorded in {path.name} from {stamps[DAYS_BEFORE * 24]:%Y-%m-%d %H:%M} UTC on. A "
+            f"window is the time below the zone's own median of {stamps[0]:%d %b} to {stamps[-1]:%d %b %Y}: "
             + ", ".join(f"{zone} {median:.0f} g/kWh" for zone, median in zip(chosen, medians, strict=True))
             + "."
         ),
@@ -194,5 +192,3 @@ def _write(path: Path, stamps: Sequence[datetime], zones: Sequence[str], values:
         writer.writerow(["datetime_utc", *zones])
         for stamp, row in zip(stamps, values.tolist(), strict=True):
             writer.writerow([f"{stamp:%Y-%m-%d %H:%M:%S}", *(f"{value:.6g}" for value in row)])
-
-

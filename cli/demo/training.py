@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,24 +14,32 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from heliotrope.examples import collect_corpus
+from heliotrope.foundation import records
 from heliotrope.foundation.errors import HeliotropeError, JobFailed
 from heliotrope.foundation.jobspec import CheckpointRules, JobSpec, Policy, Resources
 
-from .recording import ReferenceSeen
+from .recording import Frozen, ReferenceSeen
 
 SCRIPT, CORPUS, RESULT, LOG = "train_numpy.py", "corpus.txt", "result.json", "output.log"
 CALIBRATION_STEPS = 6
 CALIBRATION_TIMEOUT_S = 120.0
 LEAST_STEPS = 20
 # What a window of hours became half a minute for. A tolerance of 10 % of a real window is an hour, here three seconds.
-ALPHA_RATIO = 0.5
+ALPHA_RATIO = 0.8
 
 _STEP_LINE = re.compile(rb"^step \d+ loss \S+ (\d+\.\d+) s$", re.MULTILINE)
 
 
-# They choose the code that multiplies matrices, and other code rounds otherwise: the job and the run it is compared with
-# get the same ones, whatever else differs.
+# They choose the code that multiplies matrices, and other code rounds otherwise: the job and the run it is compared
+# with get the same ones, whatever else differs.
 NUMERIC_PREFIXES = ("OPENBLAS_", "GOTO_", "OMP_", "MKL_", "BLIS_", "NVPL_", "NPY_", "GLIBC_TUNABLES")
+
+
+class TrainingResult(Frozen):
+    """What the script's result.json says, as far as it matters here."""
+
+    parameters_digest: str
+    final_loss: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,9 @@ class Training:
         try:
             collect_corpus.collect(folder / CORPUS)
         except (OSError, ValueError) as error:
-            raise HeliotropeError(f"cannot collect the training text: {error}; install Python with its library") from error
+            raise HeliotropeError(
+                f"cannot collect the training text: {error}; install Python with its library"
+            ) from error
         return cls(folder, state_mb)
 
     def command(self, length: Length) -> tuple[str, ...]:
@@ -163,14 +172,19 @@ class Reference:
         if code != 0:
             raise JobFailed(f"cannot compare: the uninterrupted run failed: {_last_line(self._log.read_bytes())}")
         result_file = self._folder / RESULT
-        result = json.loads(result_file.read_text(encoding="utf-8"))
+        result = read_result(result_file)
         # The file's own time says when it was done, however late we look.
         started_at_s = time.time() - (time.monotonic() - self._started_s)
         return ReferenceSeen(
-            parameters_digest=result["parameters_digest"],
+            parameters_digest=result.parameters_digest,
             duration_s=result_file.stat().st_mtime - started_at_s,
-            final_loss=result["final_loss"],
+            final_loss=result.final_loss,
         )
+
+
+def read_result(path: Path) -> TrainingResult:
+    """The script's result. Raises Corrupt naming the file."""
+    return records.load(path, TrainingResult)
 
 
 def numeric_environment() -> dict[str, str]:

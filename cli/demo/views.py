@@ -20,7 +20,7 @@ from .scenario import Scenario
 
 DECISIONS_SHOWN = 4
 BAR_WIDTH = 32
-STEP_EVERY = 20  # a line of the plain view tells of every so-many-th step
+STEP_LINES = 12  # lines of the plain view about the training's progress
 
 
 class LineView:
@@ -47,15 +47,17 @@ class LineView:
         self._steps = steps
         self.say(f"submitted: {steps} steps of training, and the same run uninterrupted beside it")
 
-    def picture(self, fleet: FleetSeen, job: JobSeen | None, decisions: list[DecisionSeen], reference_steps: int) -> None:
+    def picture(
+        self, fleet: FleetSeen, job: JobSeen | None, decisions: list[DecisionSeen], reference_steps: int
+    ) -> None:
         for site in fleet.sites:
             self._changed(f"window {site.name}", window_state(site), window_text(site))
         for migration in fleet.migrations:
             self._changed(migration.migration_id, migration.step, migration_text(migration))
         if job is not None:
             self._changed("job", f"{job.state} {job.site}", f"job {job.state.lower()} at {job.site or 'no site yet'}")
-            if job.progress.step >= self._told_step + STEP_EVERY:
-                self._told_step = job.progress.step - job.progress.step % STEP_EVERY
+            if job.progress.step >= self._told_step + self._steps / STEP_LINES:
+                self._told_step = job.progress.step
                 self.say(job_text(job, self._steps))
         for decision in reversed(decisions):
             if decision.action in ("place", "move") and decision.decision_id not in self._decisions:
@@ -73,7 +75,7 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
+        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self.render)
         self._began_s = time.monotonic()
         self._said = ""
         self._scenario: Scenario | None = None
@@ -95,10 +97,13 @@ class LiveView:
         self._scenario, self._steps, self._submitted_utc = scenario, steps, submitted_utc
         self._said = f"training {steps} steps; the same run goes uninterrupted beside it"
 
-    def picture(self, fleet: FleetSeen, job: JobSeen | None, decisions: list[DecisionSeen], reference_steps: int) -> None:
+    def picture(
+        self, fleet: FleetSeen, job: JobSeen | None, decisions: list[DecisionSeen], reference_steps: int
+    ) -> None:
         self._seen = (fleet, job, decisions, reference_steps)
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """The picture of this moment."""
         head = Text(f"heliotrope demo  {time.monotonic() - self._began_s:5.0f} s  ", style="bold")
         head.append(printable(self._said), style="dim")
         if self._seen is None:
@@ -163,10 +168,12 @@ def job_text(job: JobSeen, steps: int) -> str:
 
 def migration_text(migration: MigrationSeen) -> str:
     """One line about a migration's step."""
-    path = f"{migration.source_site} to {migration.destination_site}" if migration.source_site else (
-        f"to {migration.destination_site}"
+    path = (
+        f"{migration.source_site} to {migration.destination_site}"
+        if migration.source_site
+        else (f"to {migration.destination_site}")
     )
-    note = f" ({migration.message})" if migration.message else ""
+    note = f" ({migration.message})" if migration.message not in ("", migration.cause) else ""
     return f"{migration.kind.lower()} {migration.migration_id} {path}: {migration.step}{note}"
 
 

@@ -5,8 +5,8 @@ Fenced is a holder that confirmed its stop, or whose lease surely ended, or that
 
 from __future__ import annotations
 
-from heliotrope.foundation.errors import Conflict
-from heliotrope.foundation.model import CommandResult, JobState, MigrationStep
+from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed
+from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationStep
 
 from ..state import model
 from ..state.database import Transaction
@@ -47,7 +47,8 @@ class Recovery:
             )
         if not self._steps.overdue(migration):
             return False
-        self._start_failed(tx, job, migration, awaited, "it did not answer within the deadline")
+        late = "it did not answer within the deadline"
+        self.start_failed(tx, job, migration, Fault(kind=DeadlineExceeded.__name__, message=late))
         return True
 
     def on_result(
@@ -62,16 +63,19 @@ class Recovery:
             tx.jobs.put(replace(job, state=JobState.RUNNING, message=""))
             self._steps.enter(tx, replace(migration, load_s=result.load_s), MigrationStep.RECOVERED)
         else:
-            self._start_failed(tx, job, migration, command, result.error.message)
+            self.start_failed(tx, job, migration, result.error)
 
     def finished(self, tx: Transaction, migration: Migration) -> None:
         """The restarted job came to its end before its start was answered."""
         self._steps.enter(tx, migration, MigrationStep.RECOVERED, message="the job finished")
 
-    def _start_failed(self, tx: Transaction, job: Job, migration: Migration, command: Command, cause: str) -> None:
-        self._world.refuse_for_a_while(job.job_id, command.node_id)
-        migration = replace(migration, tried_nodes=(*migration.tried_nodes, command.node_id))
-        self._fence(tx, job, migration, f"{command.node_id} could not start the job: {cause}")
+    def start_failed(self, tx: Transaction, job: Job, migration: Migration, fault: Fault) -> None:
+        """The holder could not start the job: fence it, and try where it was not tried yet."""
+        self._world.refuse_for_a_while(job.job_id, job.node_id)
+        whose = "job" if fault.kind == JobFailed.__name__ else "node"
+        migration = replace(migration, tried_nodes=(*migration.tried_nodes, job.node_id), fault=whose)
+        tx.jobs.put(replace(job, state=JobState.RECOVERING, message=fault.message))
+        self._fence(tx, job, migration, f"{job.node_id} could not start the job: {fault.message}")
 
     def _fence(self, tx: Transaction, job: Job, migration: Migration, message: str) -> None:
         order = model.Stop(grace_s=job.spec.policy.grace_s)
@@ -122,5 +126,7 @@ class Recovery:
         message = f"given up after {len(migration.tried_nodes)} failed starts: {migration.message}"
         now = self._world.utc()
         self._steps.close_run(tx, job, message, now)
-        tx.jobs.put(replace(job, state=JobState.FAILED, node_id="", fault="node", message=message, ended_utc=now))
+        tx.jobs.put(
+            replace(job, state=JobState.FAILED, node_id="", fault=migration.fault, message=message, ended_utc=now)
+        )
         self._steps.enter(tx, replace(migration, released=True), MigrationStep.FAILED, message=message)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from heliotrope.foundation import failpoints
-from heliotrope.foundation.errors import Conflict, DeadlineExceeded
+from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed
 from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationKind, MigrationStep, RunState
 
 from ..state import model
@@ -114,7 +114,8 @@ class Saga:
         if migration.step is MigrationStep.RECOVERING:
             self._recovery.on_result(tx, job, migration, command, result)
         elif result.error is not None:
-            self.failed(tx, job, migration, result.error)
+            if not _is_the_jobs_own_end(migration, result.error):
+                self.failed(tx, job, migration, result.error)
         else:
             self._or_give_up(tx, job, migration, lambda: self._done(tx, job, migration, command, result))
 
@@ -130,8 +131,7 @@ class Saga:
         if migration.destination_node:
             self._world.refuse_for_a_while(job.job_id, migration.destination_node)
         if migration.step is MigrationStep.STARTING:
-            tried = (*migration.tried_nodes, migration.destination_node)
-            self._recovery.begin(tx, job, replace(migration, tried_nodes=tried), fault.message)
+            self._recovery.start_failed(tx, job, migration, fault)
         elif migration.step is MigrationStep.ABORTING:
             self._steps.source_cannot_resume(tx, job, migration, fault.message)
         elif migration.step in (MigrationStep.QUIESCING, MigrationStep.SENDING, MigrationStep.VERIFIED):
@@ -148,7 +148,9 @@ class Saga:
 
     def run_ended(self, tx: Transaction, job: Job, migration: Migration, state: RunState, message: str) -> None:
         """The job's run at its holder ended while a migration is open, not because the migration stopped it."""
-        if migration.step is MigrationStep.STARTING and state is RunState.FINISHED:
+        if _starts_first_time(migration) and not state.alive and state is not RunState.FINISHED:
+            self._steps.enter(tx, replace(migration, released=True), MigrationStep.FAILED, message=message)
+        elif migration.step is MigrationStep.STARTING and state is RunState.FINISHED:
             self._steps.committed(tx, job, migration, message="the job finished at its destination")
         elif migration.step is MigrationStep.RECOVERING and state is RunState.FINISHED:
             self._recovery.finished(tx, migration)
@@ -289,3 +291,13 @@ class Saga:
     ) -> Migration:
         fields: dict[str, Any] = {"migration_id": migration.migration_id, "timeout_s": timeout_s}
         return self._steps.enter(tx, migration, step, orders.command(self._world, job, node_id, order, **fields))
+
+
+def _starts_first_time(migration: Migration) -> bool:
+    """Nowhere else to go back to: a failed start is the job's own business (restarts, policy.restart_limit)."""
+    return migration.step is MigrationStep.STARTING and migration.kind is MigrationKind.PLACE
+
+
+def _is_the_jobs_own_end(migration: Migration, fault: Fault) -> bool:
+    """The report of the run's end says the same and more (exit code, whose fault): it is waited for instead."""
+    return _starts_first_time(migration) and fault.kind == JobFailed.__name__

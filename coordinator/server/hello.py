@@ -28,7 +28,7 @@ class Hello(Record):
     inventory: Inventory = Inventory()
     spool_id: str = ""
     spool_acknowledged: int = 0
-    utc_utc: datetime | None = None
+    utc: datetime | None = None
 
 
 def check(world: World, node_id: str, hello: Hello) -> tuple[Node, common_pb2.Versions]:
@@ -45,7 +45,7 @@ def check(world: World, node_id: str, hello: Hello) -> tuple[Node, common_pb2.Ve
             f"field site: node {node_id} says it is at {hello.site!r}; the coordinator's configuration knows {known}"
         )
     now = world.utc()
-    skew_s = (hello.utc_utc - now).total_seconds() if hello.utc_utc else 0.0
+    skew_s = (hello.utc - now).total_seconds() if hello.utc else 0.0
     node = Node(
         node_id=node_id,
         site=hello.site,

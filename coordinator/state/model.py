@@ -134,6 +134,7 @@ class Migration(Record):
     staged: Checkpoint | None = None
     checkpoint: Checkpoint | None = None  # the one the destination starts from
     tried_nodes: tuple[str, ...] = ()
+    fault: str = "node"  # whose fault the last failed start was
     state_bytes: int = 0
     wire_bytes: int = 0
     standstill_wire_bytes: int = 0

@@ -71,7 +71,7 @@ def test_people_read_one_line_for_a_submission(ask: Heliotrope, job_file: Path) 
     job_id = done.out.split()[0]
     ask("job", "cancel", job_id)
     assert done.code == 0 and done.out.count("\n") == 1
-    assert "PENDING; files: 5 in 2" in done.out
+    assert "PENDING; files: 5 in 10.2 kB" in done.out
 
 
 def test_a_job_without_runs_has_no_log_and_no_outputs(ask: Heliotrope, submitted: Job, tmp_path: Path) -> None:
