@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -31,6 +31,11 @@ class JobsConfig(Strict):
     user: str = ""  # local account of jobs whose file names none
     users_allowed: tuple[str, ...] = ()
     allow_same_user: bool = False  # jobs may run as the agent's own user: for a demonstration, never in production
+    launcher: Literal["auto", "systemd", "detached"] = (
+        "auto"  # what starts jobs; auto: systemd where it started the agent
+    )
+    task_count_limit: Count = 16_384  # processes and threads of one job, where systemd starts it; 0: no limit
+    devices: tuple[str, ...] = ()  # what jobs may open besides their GPUs there, as DeviceAllow= names it: "/dev/fuse"
     poll_s: Positive = 0.5  # how often running jobs and their checkpoint folders are looked at
 
 

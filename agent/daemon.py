@@ -37,8 +37,7 @@ from .deeds.preparing import Preparer
 from .deeds.running import Running
 from .executor import Executor
 from .held import HeldJobs
-from .jobs import pythonpath
-from .jobs.launcher import DetachedLauncher
+from .jobs import pythonpath, systemd_launcher
 from .journal import Journal
 from .link import Link
 from .logship import LogShipper
@@ -179,10 +178,11 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         clock=clock,
     )
     told = _Once()
+    launcher = systemd_launcher.choose(config.jobs.launcher, config.jobs.devices)
     runner = Runner(
         held=held,
         vault=vault,
-        launcher=DetachedLauncher(),
+        launcher=launcher,
         config=config.jobs,
         clock=clock,
         pythonpath_dir=pythonpath.install(state_dir / "pythonpath"),
@@ -222,7 +222,14 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         reconnect_s=config.reconnect_s,
         on_welcome=signer.learn,
     )
-    preparer = Preparer(held=held, config=config, state_dir=state_dir, inventory=here, fetch_bundle=link.fetch_bundle)
+    preparer = Preparer(
+        held=held,
+        config=config,
+        state_dir=state_dir,
+        launcher=launcher,
+        inventory=here,
+        fetch_bundle=link.fetch_bundle,
+    )
     running = Running(
         held=held, vault=vault, runner=runner, preparer=preparer, clock=clock, ask_lease=session.ask_lease
     )

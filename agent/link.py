@@ -12,7 +12,11 @@ from heliotrope.foundation.identity import Identity
 from heliotrope.v1 import common_pb2, fleet_pb2_grpc
 from heliotrope.v1 import fleet_pb2 as pb
 
-OPTIONS = (("grpc.max_receive_message_length", 16 * 1024**2), ("grpc.max_send_message_length", 16 * 1024**2))
+OPTIONS = (
+    ("grpc.enable_http_proxy", 0),  # fleets are dialled directly; a proxy for the web is not one for them
+    ("grpc.max_receive_message_length", 16 * 1024**2),
+    ("grpc.max_send_message_length", 16 * 1024**2),
+)
 
 
 class Link:

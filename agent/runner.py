@@ -196,8 +196,7 @@ class Runner:
         self, held: HeldJob, checkpoint: Checkpoint | None, deadline_boottime_s: float | None, folder: Path
     ) -> RunRequest:
         spec = held.spec
-        checkpoint_dir = self._held.checkpoints(held)
-        checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        checkpoint_dir = self._held.checkpoints(held)  # made by the job's own process, under its account
         resume_from = str(self._vault.path(held.job_id, checkpoint)) if checkpoint else ""
         return RunRequest(
             job_id=held.job_id,
@@ -219,6 +218,9 @@ class Runner:
             keep_count=spec.checkpoint.keep_count,
             request_mode=spec.checkpoint.request,
             signal=spec.checkpoint.signal,
+            memory_bytes=spec.resources.memory_bytes,
+            cpu_count=spec.resources.cpu_count,
+            task_count_limit=self._config.task_count_limit,
         )
 
     def _watch(self, run: Run) -> None:

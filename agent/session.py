@@ -214,7 +214,7 @@ class Session:
         heartbeat = pb.Heartbeat(
             heartbeat_id=self._heartbeat_id,
             leases=[pb.Lease(job_id=job_id, epoch=epoch) for job_id, epoch in {*self._runner.leases(), *extra}],
-            power_w=power.total_w,
+            power_w=power.total_w if power.device_w else None,
             power_estimated=power.is_estimated,
             job_power_w=power.job_w,
             disk_free_bytes=self._greeting.inventory().disk_free_bytes,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from heliotrope.foundation.errors import Denied, NotFound
@@ -61,6 +62,7 @@ class Vault:
                     manifest_digest=manifests.digest(manifest),
                     state_bytes=manifest.state_bytes,
                     step=step,
+                    created_utc=datetime.fromtimestamp(path.lstat().st_mtime, UTC),
                 )
             except BaseException:
                 self._pins.unpin(pin.name)
@@ -79,6 +81,7 @@ class Vault:
             checkpoint.manifest_digest.hex(),
             checkpoint.state_bytes,
             checkpoint.step,
+            checkpoint.created_utc,
         )
         self._store.add_reference(_reference(record), manifest, path)
         self._register.adopt(record)
@@ -185,6 +188,7 @@ def _checkpoint(record: CheckpointRecord) -> Checkpoint:
         manifest_digest=bytes.fromhex(record.manifest_digest),
         state_bytes=record.state_bytes,
         step=record.step or 0,
+        created_utc=record.created_utc,
     )
 
 

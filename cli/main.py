@@ -39,6 +39,7 @@ VERBS = {
     "demo": Verb("heliotrope.cli.demo:demo", "Watch a job follow the green power, on this machine."),
     "coordinator": Verb("heliotrope.cli.coordinator:coordinator", "Run the coordinator."),
     "agent": Verb("heliotrope.cli.agent:agent", "Run a node's agent."),
+    "doctor": Verb("heliotrope.cli.doctor:doctor", "Examine this machine and its daemons' set-up."),
     "ca": Verb("heliotrope.cli.ca:ca", "Make a fleet's certificate authority and certificates."),
     "job": Verb("heliotrope.cli.job:job", "Submit, watch, move and fetch jobs."),
     "node": Verb("heliotrope.cli.node:node", "List, show and drain nodes."),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ class CheckpointRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     manifest_digest: str
     state_bytes: int
     step: int | None = None
+    created_utc: datetime | None = None  # for people only
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -66,6 +68,7 @@ class CheckpointRegister:
         manifest_digest: bytes,
         state_bytes: int,
         step: int | None = None,
+        created_utc: datetime | None = None,
     ) -> CheckpointRecord:
         """Register a checkpoint made here and give it the next sequence number; durable on return.
 
@@ -79,7 +82,15 @@ class CheckpointRegister:
                 if (known.epoch, known.path, known.manifest_digest) == (epoch, str(path), manifest_digest.hex()):
                     return known
             record = CheckpointRecord(
-                job_id, epoch, held.next_sequence, name, str(path), manifest_digest.hex(), state_bytes, step
+                job_id,
+                epoch,
+                held.next_sequence,
+                name,
+                str(path),
+                manifest_digest.hex(),
+                state_bytes,
+                step,
+                created_utc,
             )
             held.checkpoints.append(record)
             held.next_sequence += 1

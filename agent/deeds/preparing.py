@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import pwd
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from heliotrope.foundation.errors import Conflict, InvalidInput, JobFailed, OutOfSpace
+from heliotrope.foundation.errors import Conflict, InvalidInput, JobFailed, NotFound, OutOfSpace
 from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import Inventory
 
@@ -17,6 +19,11 @@ from .. import bundle as bundles
 from ..config import AgentConfig
 from ..held import HeldJob, HeldJobs
 from ..inventory import free_bytes
+from ..jobs import runfolder
+from ..jobs.launcher import Launcher
+from ..jobs.request import RunRequest
+from ..jobs.run_records import RunStatus
+from ..jobs.runs import Run
 from ..orders import Bundle
 
 PREPARE_OUTPUT_BYTES = 2000  # of a failed prepare command, in its error
@@ -31,12 +38,14 @@ class Preparer:
         held: HeldJobs,
         config: AgentConfig,
         state_dir: Path,
+        launcher: Launcher,
         inventory: Callable[[], Inventory],
         fetch_bundle: Callable[[str], AsyncIterator[bytes]],
     ) -> None:
         self._held = held
         self._config = config
         self._state_dir = state_dir
+        self._launcher = launcher
         self._inventory = inventory
         self._fetch_bundle = fetch_bundle
 
@@ -50,13 +59,14 @@ class Preparer:
             held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest))
         archive = self._held.folder(job_id) / "bundle.tar"
         await bundles.fetch(self._fetch_bundle(job_id), bundle.digest, bundle.size_bytes, archive)
+        await self._end_prepare(job_id)
         work = self._held.work(job_id)
         if work.exists():
             await asyncio.to_thread(shutil.rmtree, work)
         await asyncio.to_thread(bundles.unpack, archive, work, owner)
         archive.unlink()
         if spec.prepare:
-            await self._run_prepare(job_id, spec, owner)
+            await self._run_prepare(job_id, spec)
         return self._held.update(job_id, prepared=True, bundle_digest=bundle.digest, spec=spec)
 
     def owner_of(self, job_id: str) -> tuple[int, int] | None:
@@ -118,27 +128,58 @@ class Preparer:
             raise Conflict("cannot take the job: it would run as root; name an ordinary account")
         return (account.pw_uid, account.pw_gid) if os.geteuid() == 0 else None
 
-    async def _run_prepare(self, job_id: str, spec: JobSpec, owner: tuple[int, int] | None) -> None:
-        """The job's own ``prepare`` command, as the job's user, in its folder. Raises JobFailed with its last words."""
-        identity = {} if owner is None else {"user": owner[0], "group": owner[1], "extra_groups": []}
+    async def _run_prepare(self, job_id: str, spec: JobSpec) -> None:
+        """The job's own ``prepare`` command, run as the job will be: account, sandbox, limits, survival of the agent.
+
+        Raises JobFailed with its last words.
+        """
+        run = await Run.launch(self._prepare_request(job_id, spec), self._launcher)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *spec.prepare,
-                cwd=self._held.work(job_id),
-                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **spec.environment},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                **identity,  # type: ignore[arg-type]
-            )
-        except OSError as error:
-            raise InvalidInput(f"field prepare: cannot run {spec.prepare[0]!r}: {error.strerror}") from error
-        try:
-            output, _ = await process.communicate()
+            status = await run.wait(math.inf)
         except asyncio.CancelledError:
-            process.kill()
+            await run.kill()
             raise
-        if process.returncode:
-            tail = output[-PREPARE_OUTPUT_BYTES:].decode(errors="replace").strip()
-            raise JobFailed(f"the job's prepare command ended with exit code {process.returncode}: {tail}")
+        if status.reason != "finished":
+            raise JobFailed(f"the job's prepare command {_how(status)}: {_last_words(run.folder, status)}")
+
+    def _prepare_request(self, job_id: str, spec: JobSpec) -> RunRequest:
+        jobs, work = self._config.jobs, self._held.work(job_id)
+        return RunRequest(
+            job_id=job_id,
+            epoch=0,  # no run of the job yet
+            attempt=0,
+            command=spec.prepare,
+            environment=spec.environment,
+            working_dir=str(work),
+            checkpoint_dir=str(work / spec.checkpoint.directory),
+            run_dir=str(self._prepare_folder(job_id)),
+            user=spec.user or jobs.user,
+            allow_same_user=jobs.allow_same_user,
+            request_mode="none",
+            memory_bytes=spec.resources.memory_bytes,
+            cpu_count=spec.resources.cpu_count,
+            task_count_limit=jobs.task_count_limit,
+        )
+
+    def _prepare_folder(self, job_id: str) -> Path:
+        return self._held.folder(job_id) / "prepare"
+
+    async def _end_prepare(self, job_id: str) -> None:
+        """An earlier try may still run (the agent was restarted under it); each try starts anew."""
+        folder = self._prepare_folder(job_id)
+        with contextlib.suppress(NotFound):
+            await Run.open(folder).kill()
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _how(status: RunStatus) -> str:
+    return f"ended with exit code {status.exit_code}" if status.exit_code is not None else status.verdict.text
+
+
+def _last_words(folder: Path, status: RunStatus) -> str:
+    """Why it could not start; else what it wrote last, errors before output."""
+    if status.error:
+        return status.error
+    logs = [folder / name for name in (runfolder.STDERR, runfolder.STDOUT)]
+    texts = [log.read_bytes()[-PREPARE_OUTPUT_BYTES:] for log in logs if log.exists()]
+    return next((text.decode(errors="replace").strip() for text in texts if text.strip()), "it wrote nothing")

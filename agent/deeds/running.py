@@ -141,7 +141,8 @@ class Running:
             new = any(one.epoch == command.epoch for one in self._vault.checkpoints(command.job_id))
             if status.over and status.reason not in ("finished", "stopped"):
                 raise JobFailed(
-                    f"the job ended before it made progress: {status.verdict.text}; `heliotrope job logs` shows its output"
+                    f"the job ended before it made progress: {status.verdict.text}; "
+                    "`heliotrope job logs` shows its output"
                 )
             age_s = self._clock.boottime_s() - begun_s
             if status.over or (progress is not None and progress.step is not None) or new or age_s >= ALIVE_S:

@@ -43,6 +43,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     request_mode: Literal["socket", "signal", "none"] = "socket"
     signal: str = "SIGUSR1"
     log_limit_bytes: int = 64 * 1024 * 1024  # of both logs together
+    memory_bytes: int = 0  # these three hold where the launcher can enforce them; 0: no limit
+    cpu_count: int = 0
+    task_count_limit: int = 0  # processes and threads
     boot_id: str = ""  # set when launched
     version: int = VERSION
 
@@ -81,5 +84,8 @@ def _rule_faults(request: RunRequest) -> Iterator[tuple[str, str]]:
         yield "user", "empty, and this node does not run jobs as the daemon's own user; name a local account"
     if request.grace_s < 0:
         yield "grace_s", f"{request.grace_s} is below 0; give seconds from 0"
+    for field in ("memory_bytes", "cpu_count", "task_count_limit"):
+        if getattr(request, field) < 0:
+            yield field, f"{getattr(request, field)} is below 0; give 0 for no limit"
     if request.log_limit_bytes < 64 * 1024:
         yield "log_limit_bytes", f"{request.log_limit_bytes} is below 65536; give more"

@@ -262,9 +262,14 @@ class Supervisor:
 
 
 def guard(supervisor_pid: int) -> int:
-    """Wait for the supervisor; if it was killed, kill everything it looked after. Returns the code to leave with."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor gets its own; this one must be last
+    """Wait for the supervisor; if it was killed, kill everything it looked after. Returns the code to leave with.
+
+    SIGTERM is passed on: systemd stops a job's service by sending it to this process alone. This one must be last.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    supervisor = os.pidfd_open(supervisor_pid)  # by handle: a signal after its end must not meet another process
+    signal.signal(signal.SIGTERM, lambda *_: _pass_on(supervisor))
     wait_status = None
     while True:
         try:
@@ -277,6 +282,11 @@ def guard(supervisor_pid: int) -> int:
             processes.kill_all(processes.descendants(os.getpid()))
             if pid == 0:
                 signal.sigtimedwait([signal.SIGCHLD], _SWEEP_S)
+
+
+def _pass_on(supervisor: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
 
 
 def supervise(folder: str) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from .drawing import Scale, Svg, ticks
 from .recording import Recording
 from .timeline import LEFT, RIGHT, WIDTH, Frame, frame, real_time_axis
+
+Draw: TypeAlias = Callable[[Recording], str]
 
 HEIGHT, TOP, BOTTOM = 170.0, 14.0, 30.0
 

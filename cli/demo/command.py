@@ -191,15 +191,22 @@ def _check_out(out: Path) -> None:
 
 @contextlib.contextmanager
 def _ends_cleanly() -> Iterator[None]:
-    """SIGTERM ends the demonstration as Ctrl-C does: through every context manager, leaving no process behind."""
+    """SIGTERM ends the demonstration as Ctrl-C does: through every context manager, leaving no process behind.
+
+    The second of an impatient person must not interrupt that: it is ignored.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def interrupt(_number: int, _frame: Any) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     except KeyboardInterrupt:
         raise click.Abort from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

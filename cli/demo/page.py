@@ -144,7 +144,7 @@ def _curves(recording: Recording) -> list[str]:
             f"<p>{key}</p>",
             "<h3>Carbon intensity of each site's load, own generation included</h3>",
             _figure(draw_intensity(recording)),
-            f"<h3>Power of the sites' nodes, stacked{estimated}</h3>",
+            f"<h3>Power of the sites' nodes, stacked{estimated}; no area where it is unknown</h3>",
             _figure(draw_power(recording)),
             "<h3>Loss</h3>",
             _figure(draw_loss(recording)),

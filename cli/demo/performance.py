@@ -47,6 +47,8 @@ DISK_PER_STATE_RATIO = 14.0
 NEEDED_PACKAGES = ("numpy", "sqlalchemy", "grpc_health", "grpc_reflection")
 # The job's time may triple on a machine that is busy; a run that hangs must end all the same.
 PATIENCE_RATIO, PATIENCE_S = 4.0, 150.0
+# From the coordinator's start, with which the traces begin, until the job runs.
+FLEET_START_S = 6.0
 RETENTION_S = 4.0
 FETCH_PATIENCE_S = 30.0
 BATCHES_PATIENCE_S = 6.0
@@ -92,8 +94,7 @@ def perform(options: Options, view: View) -> Recording:
         view.say(f"{scenario.title}: {', '.join(scenario.names)}; a day takes {options.day_s:g} s")
         training = Training.collect(folder / "job", options.state_mb)
         view.say(f"measuring how long a training step with {options.state_mb:g} MB of state takes here")
-        # Several checkpoints in the first window: without one there is nothing to move.
-        length = training.length_for(options.target_s, max(2.0, options.day_s / 14))
+        length = training.length_for(options.target_s, _checkpoint_interval_s(options))
         with LocalFleet(
             folder / "fleet",
             sites=scenario.sites,
@@ -140,9 +141,24 @@ def _folder(options: Options, view: View) -> Iterator[Path]:
 def _scenario(options: Options, folder: Path) -> Scenario:
     if options.traces is None:
         return scenarios.of_the_sun(options.day_s)
-    # A little more trace than the training sees: standstills, and what comes before the job runs.
-    run_days = (options.target_s + 12.0) / options.day_s
-    return traces.from_file(options.traces, options.zones, options.day_s, run_days, folder / "fleet")
+    checkpoint_s, dwell_s = _checkpoint_interval_s(options), _dwell_s(options)
+    pace = traces.Pace(
+        hour_s=options.day_s / 24,
+        run_s=FLEET_START_S + options.target_s,
+        placed_s=FLEET_START_S,
+        ready_s=FLEET_START_S + checkpoint_s + 2.0,
+        dwell_s=dwell_s,
+    )
+    return traces.from_file(options.traces, options.zones, pace, folder / "fleet")
+
+
+def _checkpoint_interval_s(options: Options) -> float:
+    """Several checkpoints in the first window: without one there is nothing to move."""
+    return max(2.0, options.day_s / 14)
+
+
+def _dwell_s(options: Options) -> float:
+    return float(round(options.day_s / 14))
 
 
 def _coordinator(scenario: Scenario, options: Options) -> dict[str, object]:
@@ -150,7 +166,7 @@ def _coordinator(scenario: Scenario, options: Options) -> dict[str, object]:
     saga = {f"{step}_timeout_s": 40.0 for step in ("prepare", "staging", "sending", "starting", "abort")}
     return {
         **scenario.coordinator(),
-        "planner": {"interval_s": 1.0, "dwell_s": round(options.day_s / 14), "placement_backoff_s": 2.0},
+        "planner": {"interval_s": 1.0, "dwell_s": _dwell_s(options), "placement_backoff_s": 2.0},
         "saga": {**saga, "retention_s": RETENTION_S, "lease_margin_s": 2.0},
         "ledger": {"interval_s": 1.0},
     }

@@ -32,8 +32,8 @@ class NodeSeen(Frozen):
     node_id: str
     site: str
     connected: bool
-    power_w: float
     power_estimated: bool
+    power_w: float | None = None
 
 
 class ProgressSeen(Frozen):
@@ -62,7 +62,7 @@ class JobSeen(Frozen):
     message: str = ""
     fault: str = ""
     exit_code: int | None = None
-    power_w: float = 0.0
+    power_w: float | None = None
     progress: ProgressSeen = ProgressSeen()
     runs: list[RunSeen] = []
 
@@ -155,7 +155,7 @@ class Sample(Frozen):
     state: str
     step: int
     loss: float | None
-    power_w: dict[str, float] = {}
+    power_w: dict[str, float] = {}  # without the sites whose power is unknown
     intensity_g_per_kwh: dict[str, float | None] = {}
 
 

@@ -76,8 +76,8 @@ def _lanes(svg: Svg, recording: Recording, box: Frame) -> None:
         ]
         svg.path(points, "intensity")
         known = [value for one in recording.samples if (value := one.intensity_g_per_kwh.get(site)) is not None]
-        span = f"{min(known):.0f} to {max(known):.0f} g/kWh" if known else "intensity unknown"
-        svg.text(LEFT - 10, top + LANE / 2 + 13, span, "tick", "end")
+        extent = f"{min(known):.0f} to {max(known):.0f} g/kWh" if known else "intensity unknown"
+        svg.text(LEFT - 10, top + LANE / 2 + 13, extent, "tick", "end")
 
 
 def _intensity_scale(recording: Recording) -> tuple[float, float]:

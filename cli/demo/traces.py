@@ -2,8 +2,8 @@
 
 The file is wide CSV, carbon intensity in g/kWh: ``datetime_utc``, then one column per zone, as Electricity Maps'
 yearly files pivoted. Nobody's own rule is known from it, so a window is declared: below the zone's own median of the
-days shown. Renewable shares are not in it either; the planner, which weighs non-renewable joules, is given intensity /
-(the highest of the three zones) for them, and so weighs grams.
+days shown. Renewable shares are not in it either; the planner, which weighs non-renewable joules, is given the
+intensity between the lowest and the highest hour of the three zones for them, and so weighs grams.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from heliotrope.coordinator.forecasts import csvtrace
 from heliotrope.foundation.errors import InvalidInput
 
-from .scenario import DAY_S, LEAD_RATIO, NODE_MAX_W, Scenario
+from .scenario import NODE_MAX_W, Scenario
+from .training import ALPHA_RATIO
+from .verdict import MOVES_NEEDED
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -35,8 +37,20 @@ USUAL_ZONES = ("US-CAL-CISO", "ES", "AU-NSW")
 CANDIDATE_ZONES = 6
 REHEARSALS = 400
 GAIN_LEAST_RATIO = 0.1  # twice the planner's own least gain: a choice on the edge would not move in every run
-DWELL_HOURS = 3
+# What the planner takes a save and a load to last: its own guess before the first move, then what was measured.
+FIRST_SAVE_S, SAVE_S, LOAD_S = 5.0, 2.0, 2.0
 _COORDINATES = (0.0, 0.0)  # a zone is no place; nothing is computed from where it is
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Real seconds of the demonstration: an hour of trace, the whole run, the fleet's start, the first checkpoint."""
+
+    hour_s: float
+    run_s: float
+    placed_s: float
+    ready_s: float
+    dwell_s: float
 
 
 @dataclass(frozen=True)
@@ -48,30 +62,31 @@ class _Hours:
     values: Floats
 
 
-def from_file(path: Path, zones: Sequence[str], day_s: float, run_days: float, folder: Path) -> Scenario:
+def from_file(path: Path, zones: Sequence[str], pace: Pace, folder: Path) -> Scenario:
     """The scenario; its cut of the series is written below ``folder``.
 
-    ``run_days``: how much trace the job sees. Raises InvalidInput naming file and line, or the zone and those near it.
+    Raises InvalidInput naming file and line, the zone and those near it, or that nothing would make a job move.
     """
     known = csvtrace.zones(path)
     if zones and (len(zones) != ZONE_COUNT or len(set(zones)) != ZONE_COUNT):
         raise InvalidInput(f"field --zones: {','.join(zones)!r} are not three different zones; write A,B,C")
     if len(known) < ZONE_COUNT:
         raise InvalidInput(f"cannot use {path}: it has {len(known)} zones, the demonstration needs {ZONE_COUNT}")
-    hours = _read(path, tuple(zones) or _usual(known))
-    chosen, start, moves = _search(hours, run_days)
-    if moves < ZONE_COUNT - 1:
-        raise InvalidInput(
-            f"cannot show a job that follows the green power with {', '.join(chosen)}: on no day of {path} do they "
-            f"change places often enough ({moves} times); choose other --zones"
-        )
-    return _scenario(hours, chosen, start, day_s, path, folder)
+    for candidates in [tuple(zones)] if zones else _candidates(known):
+        hours = _read(path, candidates)
+        chosen, start, moves = _search(hours, pace)
+        if moves >= MOVES_NEEDED:
+            return _scenario(hours, chosen, start, pace, path, folder)
+    raise InvalidInput(
+        f"cannot show a job that follows the green power with {', '.join(chosen)}: on no day of {path} would it pay to "
+        f"move {MOVES_NEEDED} times ({moves} at most); choose other --zones, or a longer --day-s and --target-s"
+    )
 
 
-def _usual(known: Sequence[str]) -> tuple[str, ...]:
-    if set(USUAL_ZONES) <= set(known):
-        return USUAL_ZONES
-    return tuple(known[:: max(1, len(known) // CANDIDATE_ZONES)][:CANDIDATE_ZONES])
+def _candidates(known: Sequence[str]) -> list[tuple[str, ...]]:
+    """Sets of zones to search, in order."""
+    some = tuple(known[:: max(1, len(known) // CANDIDATE_ZONES)][:CANDIDATE_ZONES])
+    return [USUAL_ZONES, some] if set(USUAL_ZONES) <= set(known) else [some]
 
 
 def _read(path: Path, zones: tuple[str, ...]) -> _Hours:
@@ -86,9 +101,9 @@ def _read(path: Path, zones: tuple[str, ...]) -> _Hours:
     return _Hours(zones, first_s, np.stack(columns, axis=1))
 
 
-def _search(hours: _Hours, run_days: float) -> tuple[tuple[str, ...], int, int]:
+def _search(hours: _Hours, pace: Pace) -> tuple[tuple[str, ...], int, int]:
     """(zones, hour to start at, moves to expect): most moves, then the largest gain from them."""
-    span = int(np.ceil(run_days * 24))
+    span = int(np.ceil(pace.run_s / pace.hour_s))
     if len(hours.values) < 24 * (DAYS_BEFORE + DAYS_AFTER + 1):
         days = DAYS_BEFORE + DAYS_AFTER + 1
         raise InvalidInput(f"cannot use the series: {len(hours.values)} hours of it; give at least {days} days")
@@ -97,7 +112,7 @@ def _search(hours: _Hours, run_days: float) -> tuple[tuple[str, ...], int, int]:
     best: tuple[int, float, tuple[int, ...], int] = (-1, 0.0, (0, 1, 2), DAYS_BEFORE * 24)
     for _, triple, start in candidates[-REHEARSALS:]:
         cut = hours.values[start - DAYS_BEFORE * 24 : start + DAYS_AFTER * 24, list(triple)]
-        moves, gain = _rehearse(cut, DAYS_BEFORE * 24, span)
+        moves, gain = _rehearse(cut, DAYS_BEFORE * 24, pace)
         if (moves, gain) > best[:2]:
             best = (moves, gain, triple, start)
     moves, _, triple, start = best
@@ -112,51 +127,71 @@ def _promising(hours: _Hours, triple: tuple[int, ...], span: int) -> list[tuple[
     changed = np.concatenate(([0], np.cumsum(greenest[1:] != greenest[:-1])))
     missing = np.concatenate(([0], np.cumsum(unknown)))
     starts = np.arange(DAYS_BEFORE * 24, len(values) - DAYS_AFTER * 24, 3)
+    span = min(span, DAYS_AFTER * 24)
     whole = missing[starts + DAYS_AFTER * 24] == missing[starts - DAYS_BEFORE * 24]
     counts = changed[starts + span] - changed[starts]
     return [(int(count), triple, int(start)) for count, start in zip(counts[whole], starts[whole], strict=True)]
 
 
-def _rehearse(cut: Floats, start: int, span: int) -> tuple[int, float]:
-    """The planner's rule by the hour: (moves, mean relative gain) of a job that starts in the greenest zone.
+def _rehearse(cut: Floats, start: int, pace: Pace) -> tuple[int, float]:
+    """The planner's rules by the hour: (moves, net gain of all) of a job that starts in the greenest zone.
 
-    A move needs an open window there, and a mean over that window which is lower by ``GAIN_LEAST_RATIO`` of the scale.
+    A move needs an open window there that is long enough, and a mean over it that repays the move and the next one.
     """
-    open_now = cut < np.median(cut, axis=0)
-    scale = float(cut.max())
-    here, since, moves, gained = int(np.argmin(cut[start])), -DWELL_HOURS, 0, 0.0
-    # The lead: a window that opens while the fleet and the job still start would be a move too early.
-    lead = int(LEAD_RATIO * 24)
-    for hour in range(start, min(start + span, len(cut) - 24)):
-        options = []
-        for zone in range(cut.shape[1]):
-            if zone == here or not open_now[hour, zone]:
-                continue
-            closed = np.flatnonzero(~open_now[hour : hour + 24, zone])
-            length = int(closed[0]) if closed.size else 24
-            source, target = cut[hour : hour + length, here].mean(), cut[hour : hour + length, zone].mean()
-            options.append((float(source - target) * length / scale, float(source - target) / scale, zone))
-        total, rate, zone = max(options, default=(0.0, 0.0, here))
-        if rate > GAIN_LEAST_RATIO and total > 0 and hour - since >= DWELL_HOURS:
-            if hour - start < lead // 2:
-                return 0, 0.0
-            here, since, moves, gained = zone, hour, moves + 1, gained + rate
+    weights = _weights(cut)
+    is_open = cut < np.median(cut, axis=0)
+    here, moved_s, moves, gained = int(np.argmin(cut[start])), -pace.run_s, 0, 0.0
+    for hour in range(start, min(start + int(pace.run_s / pace.hour_s), len(cut) - 24)):
+        at_s = (hour - start) * pace.hour_s
+        if at_s < pace.placed_s:
+            here = int(np.argmin(cut[hour]))
+        if at_s < pace.ready_s or at_s - moved_s < pace.dwell_s:
+            continue
+        save_s = FIRST_SAVE_S if moves == 0 else SAVE_S
+        nets = [_net(weights, is_open, hour, (here, zone), save_s, pace.hour_s) for zone in range(cut.shape[1])]
+        best = int(np.argmax(nets))
+        if nets[best] > 0:
+            here, moved_s, moves, gained = best, at_s, moves + 1, gained + nets[best]
     return moves, gained
 
 
-def _scenario(hours: _Hours, chosen: tuple[str, ...], start: int, day_s: float, path: Path, folder: Path) -> Scenario:
+def _net(
+    weights: Floats, is_open: NDArray[np.bool_], hour: int, path: tuple[int, int], save_s: float, hour_s: float
+) -> float:
+    """What a move gains after its costs, in seconds of the dirtiest hour's power; 0 where the planner would not."""
+    here, there = path
+    closed = np.flatnonzero(~is_open[hour : hour + 24, there])
+    length = int(closed[0]) if closed.size else 24
+    disruption_s = save_s + LOAD_S
+    if here == there or disruption_s >= ALPHA_RATIO * length * hour_s:
+        return 0.0
+    source, target = weights[hour : hour + length, here].mean(), weights[hour : hour + length, there].mean()
+    if source - target < GAIN_LEAST_RATIO:
+        return 0.0
+    cost = save_s * weights[hour, here] + LOAD_S * weights[hour, there]
+    return max(0.0, float((source - target) * (length * hour_s - disruption_s) - 2 * cost))
+
+
+def _weights(cut: Floats) -> Floats:
+    """0 in the greenest hour of the three zones, 1 in the dirtiest: what moving can save, as a share."""
+    low, high = float(cut.min()), float(cut.max())
+    weights: Floats = (cut - low) / (high - low) if high > low else np.zeros_like(cut)
+    return weights
+
+
+def _scenario(hours: _Hours, chosen: tuple[str, ...], start: int, pace: Pace, path: Path, folder: Path) -> Scenario:
     columns = [hours.zones.index(zone) for zone in chosen]
     first, last = start - DAYS_BEFORE * 24, start + DAYS_AFTER * 24
     cut = hours.values[first:last, columns]
     stamps = [datetime.fromtimestamp(hours.first_s + hour * HOUR_S, UTC) for hour in range(first, last)]
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "intensity.csv", stamps, chosen, cut)
-    _write(folder / "weight.csv", stamps, chosen, 1.0 - cut / cut.max())
+    _write(folder / "weight.csv", stamps, chosen, 1.0 - _weights(cut))
     medians = np.median(cut, axis=0)
     return Scenario(
         sites=[_site(zone, float(median)) for zone, median in zip(chosen, medians, strict=True)],
         start_utc=stamps[DAYS_BEFORE * 24],
-        scale=DAY_S / day_s,
+        scale=HOUR_S / pace.hour_s,
         title=f"three zones of {path.name}",
         source=(
             f"Carbon intensity as recorded in {path.name} from {stamps[DAYS_BEFORE * 24]:%Y-%m-%d %H:%M} UTC on. A "
@@ -165,8 +200,9 @@ def _scenario(hours: _Hours, chosen: tuple[str, ...], start: int, day_s: float, 
             + "."
         ),
         weighting=(
-            "The file holds no renewable shares: the planner was given intensity divided by the highest of the "
-            "three zones in their place, and so weighed grams where its texts speak of non-renewable energy."
+            "The file holds no renewable shares. In their place the planner was given the intensity between "
+            f"the lowest ({cut.min():.0f} g/kWh, as 0 %) and the highest ({cut.max():.0f} g/kWh, as 100 %) of the "
+            "days shown, and so weighed grams where its texts speak of non-renewable energy."
         ),
         folder=folder,
     )

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..output import format_bytes, format_power, format_seconds, printable
+from ..output import UNKNOWN, format_bytes, format_power, format_seconds, printable
 from .recording import DecisionSeen, FleetSeen, JobSeen, MigrationSeen, SiteSeen
 from .scenario import Scenario
 
@@ -122,7 +122,7 @@ class LiveView:
             table.add_column(title, justify="right" if title in ("g/kWh", "power") else "left", min_width=6)
         for site in fleet.sites:
             nodes = [node for node in fleet.nodes if node.site == site.name]
-            power_w = sum(node.power_w for node in nodes if node.connected)
+            known = [node.power_w for node in nodes if node.connected and node.power_w is not None]
             mark = " est." if any(node.power_estimated for node in nodes) else ""
             away = "" if nodes and all(node.connected for node in nodes) else " (agent away)"
             here = job is not None and job.site == site.name
@@ -131,7 +131,7 @@ class LiveView:
                 Text(site.name, style="bold" if here else ""),
                 Text(_window(site), style="green" if site.window_remaining_s else "dim"),
                 intensity,
-                f"{format_power(power_w)}{mark}",
+                f"{format_power(sum(known))}{mark}" if known else UNKNOWN,
                 Text((f"train: {job.state.lower()}" if here and job else "") + away, style="yellow"),
             )
         return table

@@ -107,7 +107,8 @@ class Watcher:
             return
         power_w: dict[str, float] = {}
         for node in picture.nodes:
-            power_w[node.site] = power_w.get(node.site, 0.0) + (node.power_w if node.connected else 0.0)
+            if node.connected and node.power_w is not None:
+                power_w[node.site] = power_w.get(node.site, 0.0) + node.power_w
         self.samples.append(
             Sample(
                 at_s=round(at_s, 3),

@@ -13,20 +13,21 @@ class Binding(IntEnum):
 
     BUSY = 0  # the job is in a state in which nothing is decided for it
     UNMOVABLE = 1  # its policy says it stays
-    HERE = 2  # the site it is at
-    FORBIDDEN = 3  # its policy excludes the site
-    UNREACHABLE = 4  # no path, or no bandwidth, from its site to this one
-    GPU_MODEL = 5  # no node with GPUs of its model
-    CAPACITY = 6  # such nodes, but none free
-    UNKNOWN = 7  # the forecast of one of the two sites is unknown
-    NO_WINDOW = 8  # no renewable window is open there
-    TIME = 9  # the paper's condition fails
-    BREAK_EVEN = 10  # the move costs more non-renewable energy than it saves
-    HYSTERESIS = 11  # it saves too small a share to be worth a change
-    MOVES_LIMIT = 12  # as many moves in the last day as allowed
-    DWELL = 13  # moved too recently
-    OUTRANKED = 14  # would do, but another site saves more or is preferred
-    OK = 15
+    NO_CHECKPOINT = 2  # nothing that could be moved yet
+    HERE = 3  # the site it is at
+    FORBIDDEN = 4  # its policy excludes the site
+    UNREACHABLE = 5  # no path, or no bandwidth, from its site to this one
+    GPU_MODEL = 6  # no node with GPUs of its model
+    CAPACITY = 7  # such nodes, but none free
+    UNKNOWN = 8  # the forecast of one of the two sites is unknown
+    NO_WINDOW = 9  # no renewable window is open there
+    TIME = 10  # the paper's condition fails
+    BREAK_EVEN = 11  # the move costs more non-renewable energy than it saves
+    HYSTERESIS = 12  # it saves too small a share to be worth a change
+    MOVES_LIMIT = 13  # as many moves in the last day as allowed
+    DWELL = 14  # moved too recently
+    OUTRANKED = 15  # would do, but another site saves more or is preferred
+    OK = 16
 
     @property
     def label(self) -> str:
@@ -38,6 +39,7 @@ LABELS: tuple[str, ...] = tuple(binding.label for binding in Binding)
 MEANINGS: dict[Binding, str] = {
     Binding.BUSY: "the job's state allows no decision now",
     Binding.UNMOVABLE: "the job's policy says it does not move",
+    Binding.NO_CHECKPOINT: "the job has made no checkpoint yet: nothing could be moved, and its size is unknown",
     Binding.HERE: "the job is there already",
     Binding.FORBIDDEN: "the job's policy excludes the site",
     Binding.UNREACHABLE: "its agents cannot be reached from the job's site",

@@ -27,7 +27,8 @@ def room(sites: Sequence[SiteView], needs: Iterable[Need]) -> tuple[NDArray[np.b
     for column, site in enumerate(sites):
         for row, need in enumerate(rows):
             fitting = [node for node in site.nodes if _fits_model(node, need)]
-            has_model[row, column] = bool(fitting)
+            # A site without any node lacks room, not a model.
+            has_model[row, column] = not site.nodes or bool(fitting)
             has_room[row, column] = any(
                 node.slots_free >= 1 and node.gpu_free >= need.gpu_count for node in fitting if node.schedulable
             )

@@ -40,6 +40,7 @@ class JobColumns:
     since_move_s: Floats
     moves_count: Floats
     movable: Bools
+    has_checkpoint: Bools
     must_leave: Bools
     decidable: Bools
     policy: Indexes  # row of ``Columns.forbidden``
@@ -164,6 +165,7 @@ def _job_columns(
         since_move_s=column("since_move_s", np.inf),
         moves_count=column("moves_count"),
         movable=np.array([job.movable for job in jobs], dtype=np.bool_),
+        has_checkpoint=np.array([job.has_checkpoint for job in jobs], dtype=np.bool_),
         must_leave=np.array([job.must_leave for job in jobs], dtype=np.bool_),
         decidable=np.array([job.state == DECIDABLE and bool(job.site) for job in jobs], dtype=np.bool_),
         policy=np.array([policies[job.sites_allowed, job.sites_forbidden] for job in jobs], dtype=np.int64),

@@ -149,6 +149,8 @@ def _stay_reason(decision: Decision) -> str:
     if not decision.rejected:
         return "there is no other site"
     nearest = decision.rejected[0]
+    if decision.binding in (Binding.UNMOVABLE.label, Binding.NO_CHECKPOINT.label):
+        return MEANINGS[Binding[decision.binding.upper()]]  # of the job, whatever the site
     return f"the nearest alternative, {nearest.site}, fails on {describe(decision, nearest)}"
 
 

@@ -287,6 +287,7 @@ def _bind(
         (Binding.UNREACHABLE, time["bandwidth_bytes_per_s"] <= 0),
         (Binding.FORBIDDEN, columns.forbidden[jobs.policy[rows]]),
         (Binding.HERE, here & ~leave),
+        (Binding.NO_CHECKPOINT, ~jobs.has_checkpoint[rows, None]),
         (Binding.UNMOVABLE, ~jobs.movable[rows, None]),
         (Binding.BUSY, ~jobs.decidable[rows, None]),
     )

@@ -87,6 +87,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     sites_preferred: tuple[str, ...] = ()
     sites_forbidden: tuple[str, ...] = ()
     movable: bool = True
+    has_checkpoint: bool = True
     must_leave: bool = False
     gpu_count: Count = 0
     gpu_model: str = ""  # empty: any

@@ -27,6 +27,8 @@ DEFAULT_SAVE_S = 5.0
 DEFAULT_LOAD_S = 10.0
 HORIZON_S = 86_400.0
 
+Situation = tuple[frozenset[str], frozenset[tuple[str, int]]]
+
 
 class PlannerManager:
     """Decides at its interval, and at once when a job waits for a place."""
@@ -35,13 +37,18 @@ class PlannerManager:
         self._world = world
         self._saga = saga
         self._next_s = 0.0
+        self._seen: Situation | None = None
 
     def ensure(self, tx: Transaction) -> bool:
         now_s = self._world.clock.monotonic_s()
         waiting = self._placeable(tx)
         due = now_s >= self._next_s
-        if not due and not waiting:
+        # A job that waits is looked at again at once when anything about the places changed, else at the interval.
+        situation = (frozenset(job.job_id for job in waiting), self._places(tx)) if waiting else None
+        if not due and situation in (None, self._seen):
+            self._seen = situation
             return False
+        self._seen = situation
         if due:
             self._next_s = now_s + self._world.config.planner.interval_s
         moving = self._movable(tx) if due and self._world.config.planner.enabled else []
@@ -87,6 +94,12 @@ class PlannerManager:
             and job.node_id in self._world.present
             and tx.migrations.open_of(job.job_id) is None
         ]
+
+    def _places(self, tx: Transaction) -> frozenset[tuple[str, int]]:
+        """(node, jobs on it) of every node that takes jobs."""
+        used = _slots_used(tx)
+        nodes = [node for node in tx.nodes.all() if node.node_id in self._world.present and not node.draining]
+        return frozenset((node.node_id, used[node.node_id]) for node in nodes)
 
     # -- the snapshot's parts
 
@@ -158,8 +171,8 @@ class PlannerManager:
             sites_allowed=policy.sites_allowed,
             sites_preferred=policy.sites_preferred,
             sites_forbidden=tuple(sorted({*policy.sites_forbidden, *(refused - {site})})),
-            # Nothing to send before the first checkpoint: such a job is not moved, whatever the window.
-            movable=policy.movable and (state_bytes > 0 or job.state is not JobState.RUNNING),
+            movable=policy.movable,
+            has_checkpoint=bool(copies),
             must_leave=node is not None and node.draining,
             gpu_count=job.spec.resources.gpu_count,
             gpu_model=job.spec.resources.gpu_model or job.gpu_model,

@@ -19,7 +19,7 @@ class Presence:
     """A connected node, as its last heartbeat showed it."""
 
     instance_id: str
-    power_w: float = 0.0
+    power_w: float | None = None  # unknown, never 0
     power_estimated: bool = False
     job_power_w: dict[str, float] = field(default_factory=dict)
     disk_free_bytes: int = 0

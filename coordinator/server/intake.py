@@ -66,7 +66,7 @@ class Intake:
         def change(tx: Transaction) -> Any:
             present = self._world.present.get(session.node_id)
             if present is not None:
-                present.power_w = message.power_w
+                present.power_w = message.power_w if message.HasField("power_w") else None
                 present.power_estimated = message.power_estimated
                 present.job_power_w = dict(message.job_power_w)
                 present.disk_free_bytes = message.disk_free_bytes

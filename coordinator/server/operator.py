@@ -34,6 +34,7 @@ from .views import Views, moment
 Context = grpc.aio.ServicerContext[Any, Any]
 
 LIST_LIMIT = 100
+DIGEST_BYTES = 32
 A = TypeVar("A")
 
 
@@ -129,8 +130,12 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         spec = wire.from_message(header.spec, JobSpec)
         jobspec.check(spec)
         self._check_sites(spec)
-        caller = str(tls.peer_name_from_context(context))
+        caller = f"{tls.peer_name_from_context(context)} SubmitJob"
         digest, size_bytes = bytes(header.bundle.digest), header.bundle.size_bytes
+        if len(digest) != DIGEST_BYTES:
+            raise InvalidInput(
+                f"field bundle.digest: {len(digest)} bytes; it is the archive's BLAKE3, {DIGEST_BYTES} bytes"
+            )
         if not self._bundles.has(digest):
             with self._bundles.receive(digest, size_bytes, spec.name) as upload:
                 upload.write(first.data)
@@ -173,7 +178,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         def again(tx: Transaction, migration_id: str) -> pb.Migration:
             return self._views.migration(tx.migrations.get(migration_id))
 
-        return await self._once(context, request.request_id, change, again, lambda message: str(message.migration_id))
+        return await self._once(
+            context, "MoveJob", request.request_id, change, again, lambda message: str(message.migration_id)
+        )
 
     async def PauseJob(self, request: pb.ChangeJobRequest, context: Context) -> pb.Job:
         return await self._want(context, request, Wanted.PAUSE)
@@ -232,7 +239,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         def again(tx: Transaction, job_id: str) -> pb.Job:
             return self._views.job(tx, tx.jobs.get(job_id))
 
-        return await self._once(context, request.request_id, change, again, lambda message: str(message.job_id))
+        return await self._once(
+            context, f"Want{wanted}", request.request_id, change, again, lambda message: str(message.job_id)
+        )
 
     def _destination(self, tx: Transaction, job: Job, name: str) -> Node:
         """A node by id, or the freest connected node of a site. Raises NotFound, Conflict."""
@@ -280,13 +289,15 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     async def _once(
         self,
         context: Context,
+        method: str,
         request_id: str,
         change: Callable[[Transaction], A],
         again: Callable[[Transaction, str], A],
         object_id: Callable[[A], str],
     ) -> A:
         """Run a change unless this caller's request id was seen: then answer with what it made."""
-        caller = str(tls.peer_name_from_context(context))
+        # Of this caller and of this call: the same id for another verb is another request.
+        caller = f"{tls.peer_name_from_context(context)} {method}"
 
         def run(tx: Transaction) -> A:
             known = tx.requests.find(caller, request_id)

@@ -100,7 +100,8 @@ class Views:
         message.connected = presence is not None
         message.disk_free_bytes = presence.disk_free_bytes if presence else inventory.disk_free_bytes
         if presence is not None:
-            message.power_w = presence.power_w
+            if presence.power_w is not None:
+                message.power_w = presence.power_w
             message.power_estimated = presence.power_estimated
             message.last_seen.FromDatetime(self._world.utc())
         return message
@@ -112,8 +113,8 @@ class Views:
         if copies:
             message.checkpoint.CopyFrom(wire.to_message(copies[0].checkpoint, type(message.checkpoint)))
         presence = self._world.present.get(job.node_id)
-        if presence is not None:
-            message.power_w = presence.job_power_w.get(job.job_id, 0.0)
+        if presence is not None and job.job_id in presence.job_power_w:
+            message.power_w = presence.job_power_w[job.job_id]
         return message
 
     def migration(self, migration: Migration) -> pb.Migration:

@@ -133,6 +133,7 @@ NODE = NodeView(node="q", slots_free=1, gpu_free=1, gpu_model="H200")
 BINDINGS: dict[Binding, Snapshot] = {
     Binding.BUSY: fleet(job(state="MOVING")),
     Binding.UNMOVABLE: fleet(job(movable=False)),
+    Binding.NO_CHECKPOINT: fleet(job(has_checkpoint=False)),
     Binding.FORBIDDEN: fleet(job(sites_forbidden=("quito",))),
     Binding.UNREACHABLE: without_links(fleet(job())),
     Binding.GPU_MODEL: fleet(job(gpu_count=1, gpu_model="A100")),
