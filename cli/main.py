@@ -40,6 +40,8 @@ VERBS = {
     "coordinator": Verb("heliotrope.cli.coordinator:coordinator", "Run the coordinator."),
     "agent": Verb("heliotrope.cli.agent:agent", "Run a node's agent."),
     "doctor": Verb("heliotrope.cli.doctor:doctor", "Examine this machine and its daemons' set-up."),
+    "install": Verb("heliotrope.cli.install:install", "Make the coordinator or the agent services of systemd."),
+    "uninstall": Verb("heliotrope.cli.install:uninstall", "Take the services away again."),
     "ca": Verb("heliotrope.cli.ca:ca", "Make a fleet's certificate authority and certificates."),
     "job": Verb("heliotrope.cli.job:job", "Submit, watch, move and fetch jobs."),
     "node": Verb("heliotrope.cli.node:node", "List, show and drain nodes."),

@@ -30,7 +30,7 @@ _CAPABILITIES = {
 }
 _FOR_JOBS = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID")
 # What only the daemon reads; others may at most pass through.
-_PRIVATE = ("checkpoints", "pins", "store", "spool", "commands", "lock", "coordinator.db", "bundles", "logs")
+_PRIVATE = ("checkpoints", "pins", "store", "spool", "commands", "lock", "coordinator.sqlite", "bundles", "logs")
 
 
 def findings(subject: Subject) -> Iterator[Finding]:

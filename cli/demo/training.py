@@ -21,7 +21,8 @@ from heliotrope.foundation.jobspec import CheckpointRules, JobSpec, Policy, Reso
 from .recording import Frozen, ReferenceSeen
 
 SCRIPT, CORPUS, RESULT, LOG = "train_numpy.py", "corpus.txt", "result.json", "output.log"
-CALIBRATION_STEPS = 6
+CALIBRATION_STEPS, CALIBRATION_S = 4, 2.0  # at least so many, and for so long
+ENDLESS_STEPS = 10**9
 CALIBRATION_TIMEOUT_S = 120.0
 LEAST_STEPS = 20
 # What a window of hours became half a minute for. A tolerance of 10 % of a real window is an hour, here three seconds.
@@ -99,25 +100,31 @@ class Training:
 
         Raises JobFailed with the script's own words.
         """
-        names = [f"calibration-{index}" for index in range(2)]
-        runs = [self.start(name, Length(CALIBRATION_STEPS, CALIBRATION_STEPS)) for name in names]
-        durations_s: list[float] = []
+        names = ["calibration-0", "calibration-1"]
+        runs = [self.start(name, Length(ENDLESS_STEPS, ENDLESS_STEPS)) for name in names]
         try:
-            for run, name in zip(runs, names, strict=True):
-                code = run.wait(CALIBRATION_TIMEOUT_S)
-                out = (self.folder.parent / name / LOG).read_bytes()
-                if code != 0:
-                    raise JobFailed(f"cannot train here: {_last_line(out)}; try: {sys.executable} -c 'import numpy'")
-                # The first steps touch their memory for the first time.
-                durations_s += [float(text) for text in _STEP_LINE.findall(out)][2:]
-        except subprocess.TimeoutExpired as error:
-            text = f"{CALIBRATION_STEPS} steps took more than {CALIBRATION_TIMEOUT_S:g} s; choose a smaller --state-mb"
-            raise JobFailed(f"cannot train here: {text}") from error
+            measured = [self._measure(run, name) for run, name in zip(runs, names, strict=True)]
         finally:
             for run in runs:
                 _end(run)
-        step_s = statistics.median(durations_s)
+        step_s = statistics.fmean(measured)
         return Length(max(LEAST_STEPS, round(target_s / step_s)), max(1, round(checkpoint_interval_s / step_s)))
+
+    def _measure(self, run: subprocess.Popen[bytes], name: str) -> float:
+        """Mean seconds per step, over enough of them and enough time; then the run has done its service."""
+        log = self.folder.parent / name / LOG
+        deadline_s = time.monotonic() + CALIBRATION_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            out = log.read_bytes()
+            # The first steps touch their memory for the first time.
+            durations_s = [float(text) for text in _STEP_LINE.findall(out)][2:]
+            if len(durations_s) >= CALIBRATION_STEPS and sum(durations_s) >= CALIBRATION_S:
+                return statistics.fmean(durations_s)
+            if run.poll() is not None:
+                raise JobFailed(f"cannot train here: {_last_line(out)}; try: {sys.executable} -c 'import numpy'")
+            time.sleep(0.05)
+        cause = f"{CALIBRATION_STEPS} steps took more than {CALIBRATION_TIMEOUT_S:g} s"
+        raise JobFailed(f"cannot train here: {cause}; choose a smaller --state-mb")
 
     def start(self, name: str, length: Length) -> subprocess.Popen[bytes]:
         """The plain process in a folder of its own, without anything of Heliotrope's around it."""

@@ -75,13 +75,14 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self.render)
         self._began_s = time.monotonic()
         self._said = ""
         self._scenario: Scenario | None = None
         self._steps = 0
         self._submitted_utc: datetime | None = None
         self._seen: tuple[FleetSeen, JobSeen | None, list[DecisionSeen], int] | None = None
+        # Last: rich asks for the first picture at once.
+        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self.render)
 
     def __enter__(self) -> LiveView:
         self._live.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -18,9 +19,10 @@ def test_two_ranks_move_together(folder: Path, torch_python: str, files: dict[st
     with running(folder, torch_spec(*command, *PACE), files) as operator:
         operator.reached(10)
         moved(operator, "b")
-        job = operator.job()
-        # It stopped because it was asked to, said so by its exit code, and was not counted as a failure.
-        assert [run.end_reason for run in job.runs[:-1]] == ["moved"], job.runs
+        # The launcher passed the ranks' exit code on, so the source's supervisor saw a stop and no failure.
+        (status,) = folder.glob("a/jobs/*/runs/1-0/status.json")
+        ending = json.loads(status.read_text())
+        assert (ending["reason"], ending["exit_code"]) == ("stopped", 75)
         finished(operator, "b", epoch=2)
         assert operator.digest() == truth(*command)
 

@@ -1,10 +1,11 @@
-"""Trains the model of train_torch.py as a program that knows nothing of Heliotrope and writes its own layout in place.
+"""Trains the model of train_torch.py without heliotrope.job, in the layouts that other trainers write.
 
-    --layout trainer    checkpoint-N/ as the Hugging Face trainer has it; ``trainer_state.json`` is its last file
-    --layout dcp        step-N/ by torch.distributed.checkpoint, which writes ``.metadata`` when the data is whole
+    --layout trainer    checkpoint-N/ as the Hugging Face trainer has it; whole with its last file, trainer_state.json
+    --layout dcp        step-N/ by torch.distributed.checkpoint; whole with .metadata, which it writes last
+    --layout file       one file, epoch=0-step=N.ckpt, as Lightning has it; whole when it has its name
 
-Each is a checkpoint by marker file. It saves every ``--checkpoint-every`` steps, and soon after a SIGUSR1, for which
-it names itself in ``.heliotrope-ready``. Neither is particular to it: a few lines in any trainer's callback do it.
+It saves every ``--checkpoint-every`` steps, and soon after a SIGUSR1, for which it names itself in
+``.heliotrope-ready``: a few lines that fit into any trainer's callback.
 """
 # mypy: disable-error-code="import-not-found,misc,no-untyped-call"
 
@@ -21,8 +22,6 @@ import torch
 import torch.distributed.checkpoint as dcp
 import train_torch
 from train_torch import Trainer
-
-MARKERS = {"trainer": "trainer_state.json", "dcp": ".metadata"}
 
 
 class Asked:
@@ -51,21 +50,21 @@ def save_trainer(trainer: Trainer, folder: Path) -> None:
     torch.save(shared["schedule"], folder / "scheduler.pt")
     torch.save(trainer.own_state(), folder / "rng_state.pth")
     state = {"global_step": trainer.steps, "settings": shared["settings"]}
-    (folder / MARKERS["trainer"]).write_text(json.dumps(state, indent=2))
+    (folder / "trainer_state.json").write_text(json.dumps(state, indent=2))
 
 
 def load_trainer(trainer: Trainer, folder: Path) -> None:
     def load(name: str) -> Any:
         return torch.load(folder / name, weights_only=True)
 
-    shared = json.loads((folder / MARKERS["trainer"]).read_text())
+    shared = json.loads((folder / "trainer_state.json").read_text())
     shared["model"] = train_torch.safetensors.load_file(str(folder / "model.safetensors"))
     shared |= {"optimiser": load("optimizer.pt"), "schedule": load("scheduler.pt")}
     trainer.restore(shared, load("rng_state.pth"), {})
 
 
 def save_dcp(trainer: Trainer, folder: Path) -> None:
-    dcp.save(_dcp_state(trainer), checkpoint_id=folder, no_dist=True)
+    dcp.save(_both(trainer), checkpoint_id=folder, no_dist=True)
 
 
 def load_dcp(trainer: Trainer, folder: Path) -> None:
@@ -74,16 +73,33 @@ def load_dcp(trainer: Trainer, folder: Path) -> None:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
     trainer.optimiser.step()
-    state = _dcp_state(trainer)
+    state = _both(trainer)
     dcp.load(state, checkpoint_id=folder, no_dist=True)
     trainer.restore(state["shared"], state["own"], {})
 
 
-def _dcp_state(trainer: Trainer) -> dict[str, Any]:
+def _both(trainer: Trainer) -> dict[str, Any]:
     return {"shared": trainer.shared_state(), "own": trainer.own_state()}
 
 
-LAYOUTS = {"trainer": ("checkpoint-{}", save_trainer, load_trainer), "dcp": ("step-{}", save_dcp, load_dcp)}
+def save_file(trainer: Trainer, path: Path) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    torch.save(_both(trainer), temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_file(trainer: Trainer, path: Path) -> None:
+    state = torch.load(path, weights_only=True)
+    trainer.restore(state["shared"], state["own"], {})
+
+
+LAYOUTS = {
+    "trainer": ("checkpoint-{}", save_trainer, load_trainer),
+    "dcp": ("step-{}", save_dcp, load_dcp),
+    "file": ("epoch=0-step={}.ckpt", save_file, load_file),
+}
 
 
 def train(trainer: Trainer, options: argparse.Namespace, folder: Path) -> None:
