@@ -78,12 +78,12 @@ class Executor:
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
     async def _run(self, command: Command) -> None:
-        failpoints.hit(f"agent.{command.kind}.received")
         log.info("job %s: %s (%s)", command.job_id, command.kind, command.command_id)
         # A fence must not wait for the start that it is to fence.
         lock = asyncio.Lock() if command.kind == "stop" else self._locks.setdefault(command.job_id, asyncio.Lock())
         try:
             async with lock, asyncio.timeout(command.timeout_s or NO_TIMEOUT_S):
+                failpoints.hit(f"agent.{command.kind}.received")
                 result = await self._deeds[command.kind](command, command.order)
         except TimeoutError:
             result = _failed(command, DeadlineExceeded(f"{command.kind} took longer than {command.timeout_s:.0f} s"))

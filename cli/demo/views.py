@@ -198,9 +198,9 @@ def _bar(done: float, total: float) -> ProgressBar:
 
 
 def _decisions(decisions: list[DecisionSeen]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="magenta", no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, show_header=False, pad_edge=False, expand=True)
+    table.add_column(style="magenta", no_wrap=True, min_width=6)
+    table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
     for decision in decisions[:DECISIONS_SHOWN]:
         times = f" ({decision.repeat_count} x)" if decision.repeat_count > 1 else ""
         table.add_row(decision.action, Text(printable(decision.reason) + times, style="dim"))

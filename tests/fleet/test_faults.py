@@ -108,6 +108,32 @@ def test_a_destination_that_cannot_start_the_job(folder: Path, truth: Truth) -> 
         assert operator.digest() == truth(ARGUMENTS)
 
 
+@pytest.mark.parametrize("point", ["", "saga.failed.persist", "saga.failed.persisted"])
+def test_a_job_that_starts_nowhere_is_given_up_and_its_checkpoint_kept(folder: Path, point: str) -> None:
+    """Also when the coordinator dies as it gives up."""
+    never_again = f'[ -z "$HELIOTROPE_RESUME_FROM" ] || exit 3; exec {sys.executable} tiny_job.py "$@"'
+    spec = _replace(tiny_spec(*ARGUMENTS), command=("sh", "-c", never_again, "tiny", *ARGUMENTS))
+    with two_nodes(folder) as fleet:
+        fleet.start(COORDINATOR, failpoint=f"{point}=kill" if point else "")
+        fleet.start("a")
+        fleet.start("b")
+        operator = Operator(fleet)
+        operator.nodes_connected()
+        with Runners(operator.submit(spec)) as runners:
+            operator.reached(5)
+            operator.move("b")
+            if point:
+                operator.until(lambda: None if fleet.running(COORDINATOR) else True, f"the death at {point}")
+                fleet.start(COORDINATOR)
+            job = operator.ended()
+            assert (job.state, job.fault, job.node_id) == (FAILED, "job", ""), operator.story()
+            assert "given up after 3 failed starts" in job.message
+            assert runners._alive() == []
+            assert runners.most == 1
+        assert job.checkpoint.step >= 5, "the checkpoint is kept"
+        assert list((folder / "a").glob("pins/*")), "and so are its files"
+
+
 def test_an_agent_that_restarts_finds_its_job_again(folder: Path, truth: Truth) -> None:
     with two_nodes(folder) as fleet:
         fleet.start_all()

@@ -1,0 +1,116 @@
+"""What a job in its transient service may and may not do, asked of a job that tries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import Services
+from .nested import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+PYTHON = "/opt/heliotrope/bin/python"
+PROBE = """
+import json, os, pathlib
+def tried(call):
+    try:
+        call()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+agent = pathlib.Path("/var/lib/heliotrope-agent")
+run = pathlib.Path(os.environ["HELIOTROPE_SOCKET"]).parent
+pathlib.Path("/tmp/mine").write_text("x")
+print(json.dumps({
+    "user": os.popen("id -un").read().strip(),
+    "uids": status["Uid"].split(),
+    "effective": status["CapEff"].strip(),
+    "new_privileges": status["NoNewPrivs"].strip(),
+    "fuse": tried(lambda: open("/dev/fuse", "rb")) if os.path.exists("/dev/fuse") else "PermissionError",
+    "null": tried(lambda: open("/dev/null", "rb")),
+    "key": tried(lambda: open(agent / "identity" / "identity.key")),
+    "state": tried(lambda: os.listdir(agent)),
+    "jobs": tried(lambda: os.listdir(agent / "jobs")),
+    "record": tried(lambda: open(run / "status.json", "w")),
+    "control": tried(lambda: open(run / "control.sock")),
+    "usr": tried(lambda: open("/usr/x", "w")),
+    "tmp": sorted(os.listdir("/tmp")),
+    "home": tried(lambda: open(pathlib.Path.home() / "x", "w")),
+    "checkpoints": tried(lambda: open(pathlib.Path(os.environ["HELIOTROPE_CHECKPOINT_DIR"]) / ".x", "w")),
+}))
+"""
+
+
+def probed(services: Services, name: str, **fields: Any) -> dict[str, Any]:
+    job_id = services.submit(name, [PYTHON, "-c", PROBE], **fields)
+    ended = services.ended(job_id)
+    assert ended["state"] == "FINISHED", f"{ended}\n{services.logs(job_id)}\n{services.story()}"
+    found: dict[str, Any] = json.loads(services.logs(job_id))
+    return found
+
+
+def test_a_job_has_its_own_and_nothing_else(services: Services) -> None:
+    services.machine.path("/tmp/others").write_text("x")
+    found = probed(services, "probe")
+    assert found["user"] == "heliotrope-job" and "0" not in found["uids"]
+    assert (found["effective"], found["new_privileges"]) == ("0" * 16, "1")
+    refused = ("fuse", "key", "state", "jobs", "record", "control", "usr")
+    assert {name: found[name] for name in refused if found[name] == "done"} == {}
+    assert [found[name] for name in ("null", "home", "checkpoints")] == ["done"] * 3
+    assert found["tmp"] == ["mine"]
+
+
+def test_limits_are_the_job_files(services: Services) -> None:
+    resources = {"memory_bytes": 300_000_000, "cpu_count": 2}
+    job_id = services.submit("limited", ["sleep", "1000"], resources=resources, policy={"grace_s": 3.0})
+    unit, machine = services.unit(job_id), services.machine
+    shown = {name: machine.show(unit, name) for name in ("MemoryMax", "TasksMax", "CPUWeight", "TimeoutStopUSec")}
+    # systemd rounds memory down to whole pages
+    assert int(shown.pop("MemoryMax")) == 300_000_000 // 4096 * 4096
+    assert shown == {"TasksMax": "16384", "CPUWeight": "200", "TimeoutStopUSec": "33s"}
+    assert machine.show(unit, "Slice") == "heliotrope-jobs.slice"
+    services.ask("job", "cancel", job_id)
+    until(lambda: machine.show(unit, "ActiveState") == "inactive" or None, "the end of the cancelled job")
+
+
+def test_memory_beyond_the_limit_is_the_jobs_failure(services: Services) -> None:
+    controllers = services.machine.path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+    if "memory" not in controllers:
+        pytest.skip("the memory controller is not part of the cgroup2 hierarchy here")
+    hog = "bytearray(512 * 1024 * 1024)"
+    job_id = services.submit(
+        "greedy", [PYTHON, "-c", hog], resources={"memory_bytes": 100_000_000}, policy={"restart_limit": 0}
+    )
+    assert services.ended(job_id)["state"] == "FAILED"
+    record = services.status(job_id)
+    assert (record["signal"], record["cause"]) == (9, "") and record["oom_kill_count"] >= 1
+
+
+@pytest.mark.parametrize("user", ["root", "daemon"])
+def test_an_account_that_is_not_allowed_is_refused(services: Services, user: str) -> None:
+    job_id = services.submit(f"as-{user}", ["id"], user=user, policy={"restart_limit": 0})
+    shown = until(lambda: one if (one := services.ask("job", "show", job_id))["message"] else None, "the refusal")
+    assert "not in this node's jobs.users_allowed" in shown["message"]
+    services.ask("job", "cancel", job_id)
+
+
+def test_prepare_runs_as_the_job_will(services: Services) -> None:
+    """Out of the agent's sandbox too: an environment may be built with what only the job's account sees."""
+    prepare = ["sh", "-c", "id -un > who; grep NoNewPrivs /proc/self/status >> who; cat /proc/self/cgroup >> who"]
+    job_id = services.submit("prepared", ["cat", "who"], prepare=prepare)
+    assert services.ended(job_id)["state"] == "FINISHED", services.story()
+    user, new_privileges, group = services.logs(job_id).splitlines()
+    assert (user, new_privileges.split()[1]) == ("heliotrope-job", "1")
+    assert f"heliotrope-job-{job_id}-prepare.service" in group
+
+
+def test_a_failing_prepare_says_why(services: Services) -> None:
+    prepare = ["sh", "-c", "echo no such environment >&2; exit 4"]
+    job_id = services.submit("unprepared", ["true"], prepare=prepare, policy={"restart_limit": 0})
+    shown = until(lambda: one if (one := services.ask("job", "show", job_id))["message"] else None, "the failure")
+    assert "ended with exit code 4: no such environment" in shown["message"]
+    services.ask("job", "cancel", job_id)
