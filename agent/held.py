@@ -8,6 +8,7 @@ jobs/JOB/runs/E-A/            one supervisor's folder per (epoch, attempt)
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -65,7 +66,7 @@ class HeldJobs:
     def put(self, held: HeldJob) -> HeldJob:
         """Durable on return."""
         folder = self.folder(held.job_id)
-        folder.mkdir(exist_ok=True, mode=0o711)
+        folder.mkdir(exist_ok=True, mode=0o700)
         records.save(folder / "record.json", held)
         self._jobs[held.job_id] = held
         return held
@@ -84,6 +85,13 @@ class HeldJobs:
         if not _ID.fullmatch(job_id):
             raise InvalidInput(f"field job_id: {job_id!r} is not an id of this protocol")
         return self._folder / job_id
+
+    def admit(self, job_id: str, owner: tuple[int, int] | None) -> None:
+        """Let the job's account (uid, gid; None: the agent's own) pass through its folder, and no other job's."""
+        folder = self.folder(job_id)
+        if owner is not None:
+            os.chown(folder, -1, owner[1])
+        folder.chmod(0o700 if owner is None else 0o710)
 
     def work(self, job_id: str) -> Path:
         return self.folder(job_id) / "work"

@@ -19,7 +19,7 @@ STOPPED_CODE = int(os.environ.get("HELIOTROPE_STOPPED_CODE", "75"))
 
 
 def stopped(codes: set[int]) -> bool:
-    """Whether these are the exit codes of workers that stopped. Those still leaving get SIGTERM when the first is gone."""
+    """Whether workers that leave with these codes stopped. The first to go has the others sent SIGTERM."""
     return STOPPED_CODE in codes and codes <= {STOPPED_CODE, -signal.SIGTERM}
 
 

@@ -29,12 +29,13 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-import heliotrope.job as heliotrope_job
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
+
+import heliotrope.job as heliotrope_job
 
 try:
     import safetensors.torch as safetensors
@@ -81,7 +82,12 @@ class Block(nn.Module):
         width, rank = settings.width, settings.lora_rank
         self.heads = settings.heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        sizes = {"qkv": (width, 3 * width), "mixed": (width, width), "up": (width, 4 * width), "down": (4 * width, width)}
+        sizes = {
+            "qkv": (width, 3 * width),
+            "mixed": (width, width),
+            "up": (width, 4 * width),
+            "down": (4 * width, width),
+        }
         layers = {name: nn.Linear(*size, bias=False) for name, size in sizes.items()}
         self.linear = nn.ModuleDict({name: Adapted(one, rank) if rank else one for name, one in layers.items()})
         self.dropout = nn.Dropout(0.1)
@@ -190,9 +196,7 @@ class Trainer:
         if self.loaded is None:
             # A generator of its own: otherwise every new iterator, hence every resume, would draw from the global one.
             own = torch.Generator().manual_seed(self.settings.seed)
-            loader = DataLoader(
-                self.dataset, batch_sampler=self.batches, num_workers=self.workers, generator=own
-            )
+            loader = DataLoader(self.dataset, batch_sampler=self.batches, num_workers=self.workers, generator=own)
             self.loaded = iter(loader)
         length = random.randint(self.settings.context // 2, self.settings.context)  # a context of varying length
         windows = next(self.loaded)[:, : length + 1]
@@ -314,7 +318,9 @@ def _put_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description="Train a small transformer with PyTorch, bit for bit the same each time.")
+    made = argparse.ArgumentParser(
+        description="Train a small transformer with PyTorch, bit for bit the same each time."
+    )
     for field in dataclasses.fields(Settings):
         made.add_argument("--" + field.name.replace("_", "-"), type=type(field.default), default=field.default)
     made.add_argument("--corpus", type=Path, default=Path(__file__).with_name("corpus.txt"))

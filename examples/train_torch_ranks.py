@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import heliotrope.job as heliotrope_job
 import torch
 import torch.distributed as dist
 import train_torch
 from torch.nn.parallel import DistributedDataParallel
+
+import heliotrope.job as heliotrope_job
 
 
 def told(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """The edge between protobuf messages and our own frozen structures: one walker instead of a converter per message.
 
-Names correspond: a ``Timestamp`` field ``ended`` is the structure's ``ended_utc: datetime`` (one called ``utc`` keeps its
-name), a ``Duration`` field ``lease`` is ``lease_s: float``, an enum is the StrEnum of its value names without the prefix;
-everything else has the same name on both sides. A message field that is absent leaves the structure's default.
+Names correspond: a ``Timestamp`` field ``ended`` is the structure's ``ended_utc: datetime`` (one called ``utc`` keeps
+its name), a ``Duration`` field ``lease`` is ``lease_s: float``, an enum is the StrEnum of its value names without the
+prefix; everything else has the same name on both sides. A message field that is absent leaves the structure's default.
 """
 
 from __future__ import annotations

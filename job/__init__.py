@@ -317,7 +317,8 @@ class _Link:
 
     def _open(self) -> socket.socket:
         """Connect through the folder's descriptor: a socket address holds 107 bytes, a path may be longer."""
-        folder = os.open(self._folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+        # O_PATH: the folder belongs to the agent, a job of another user may pass through it but not list it
+        folder = os.open(self._folder or ".", os.O_PATH | os.O_DIRECTORY)
         try:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:

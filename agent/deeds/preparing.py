@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from heliotrope.foundation import jobspec
 from heliotrope.foundation.errors import Conflict, InvalidInput, JobFailed, NotFound, OutOfSpace
 from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import Inventory
@@ -51,12 +52,15 @@ class Preparer:
 
     async def ensure(self, job_id: str, spec: JobSpec, bundle: Bundle) -> HeldJob:
         """The job's files are here, unpacked, and its ``prepare`` command succeeded; again does nothing."""
+        jobspec.check(spec)  # the coordinator did; whose word is enough to run a job, but not to leave its folder
+        owner = self._owner(spec)  # asked every time: the node's list may have become shorter
         held = self._held.find(job_id)
-        if held is not None and held.prepared and held.bundle_digest == bundle.digest:
+        is_whole = held is not None and held.prepared and held.bundle_digest == bundle.digest
+        if held is not None and is_whole and self._belongs_to(job_id, owner):
             return held if held.spec == spec else self._held.update(job_id, spec=spec)
-        owner = self._owner(spec)
         if held is None:
             held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest))
+        self._held.admit(job_id, owner)
         archive = self._held.folder(job_id) / "bundle.tar"
         await bundles.fetch(self._fetch_bundle(job_id), bundle.digest, bundle.size_bytes, archive)
         await self._end_prepare(job_id)
@@ -109,6 +113,13 @@ class Preparer:
                 f"cannot take the job: policy.same_fingerprint asks for {fingerprint}, this node is "
                 f"{inventory.fingerprint}; `heliotrope node show` lists what the two differ in"
             )
+
+    def _belongs_to(self, job_id: str, owner: tuple[int, int] | None) -> bool:
+        """Whether the job's files are that account's: the node's default may have become another one."""
+        try:
+            return self._held.work(job_id).lstat().st_uid == (owner[0] if owner is not None else os.geteuid())
+        except FileNotFoundError:
+            return False
 
     def _owner(self, spec: JobSpec) -> tuple[int, int] | None:
         """(uid, gid) of the job's account; None: the agent's own. Raises InvalidInput, Conflict."""

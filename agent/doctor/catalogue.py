@@ -1,42 +1,41 @@
-"""All checks by name. A check's module is imported in the check's own process: a broken installation is a finding."""
+"""All checks by name, in the order in which their findings are shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
 from heliotrope.foundation.errors import InvalidInput
 
+from . import certificates, clock, disk, driver, kernel, permissions, ports, reach, sensors, software, systemd
 from .finding import Finding, Status
 from .subject import Subject
 
 
 @dataclass(frozen=True)
 class Family:
-    """A check whose module of the same name has a function ``findings(subject)``."""
+    """One module's ``findings``, with its name and time limit."""
 
     name: str
     limit_s: float
-    about: str
+    look: Callable[[Subject], Iterable[Finding]]
 
     def findings(self, subject: Subject) -> Iterable[Finding]:
-        found: Iterable[Finding] = import_module(f"{__package__}.{self.name}").findings(subject)
-        return found
+        return self.look(subject)
 
 
 FAMILIES = (
-    Family("software", 30.0, "Python, packages, generated code, native kernels"),
-    Family("kernel", 10.0, "what the Linux kernel offers, and limits"),
-    Family("systemd", 10.0, "the service manager"),
-    Family("driver", 30.0, "the GPU driver and its library"),
-    Family("sensors", 60.0, "what measures power, and what may not be read"),
-    Family("clock", 20.0, "the time, its synchronisation, the coordinator's bounds on it"),
-    Family("certificates", 10.0, "identities: chain, role, expiry, key"),
-    Family("permissions", 10.0, "who runs it, private files, job users"),
-    Family("disk", 30.0, "room, inodes, what the file system can do"),
-    Family("ports", 20.0, "the listening ports and the advertised addresses"),
-    Family("reach", 30.0, "the coordinator and peers: TCP, TLS, name, role"),
+    Family("software", 30.0, software.findings),
+    Family("kernel", 10.0, kernel.findings),
+    Family("systemd", 10.0, systemd.findings),
+    Family("driver", 30.0, driver.findings),
+    Family("sensors", 60.0, sensors.findings),
+    Family("clock", 20.0, clock.findings),
+    Family("certificates", 10.0, certificates.findings),
+    Family("permissions", 10.0, permissions.findings),
+    Family("disk", 30.0, disk.findings),
+    Family("ports", 20.0, ports.findings),
+    Family("reach", 30.0, reach.findings),
 )
 
 

@@ -1,17 +1,19 @@
 """Python, the packages that this installation asks for, the generated code's demands, and the native kernels.
 
-Everything is imported by name at run time: what cannot be imported is a finding here, not a failed start.
+What may not load is loaded by an interpreter of its own: a broken installation is a finding here, not a failed start.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module, metadata
+from importlib import metadata
 
-from .finding import Finding, error, ok, skipped, warning
+from .finding import Finding, error, ok, warning
 from .subject import Subject
 
 OLDEST_PYTHON = (3, 11)
@@ -90,15 +92,15 @@ def _numbers(version: str) -> tuple[int, ...]:
 def generated() -> Finding:
     """The generated code checks the versions of its runtimes itself, when it is imported."""
     check = "software.generated"
-    try:
-        stubs = import_module("heliotrope.v1.fleet_pb2_grpc")
-    except Exception as cause:  # noqa: BLE001 - protobuf and gRPC each raise a kind of their own
-        return error(check, f"the generated code refuses its runtime: {cause}", _REINSTALL)
+    source = "from heliotrope.v1 import fleet_pb2_grpc as stubs; show(stubs.GRPC_GENERATED_VERSION)"
+    version, complaint = evaluated(source)
+    if complaint:
+        return error(check, f"the generated code refuses its runtime: {complaint}", _REINSTALL)
     runtime, grpc_version = metadata.version("protobuf"), metadata.version("grpcio")
     return ok(
         check,
-        f"made by gRPC tools {stubs.GRPC_GENERATED_VERSION}, runs on grpcio {grpc_version} and protobuf {runtime}",
-        generator_version=str(stubs.GRPC_GENERATED_VERSION),
+        f"made by gRPC tools {version}, runs on grpcio {grpc_version} and protobuf {runtime}",
+        generator_version=str(version),
         grpcio_version=grpc_version,
         protobuf_version=runtime,
     )
@@ -107,10 +109,9 @@ def generated() -> Finding:
 def native() -> Finding:
     """Which kernels run; the scalar ones on a processor that has vectors mean slow transfers."""
     check = "software.native"
-    try:
-        kernels: dict[str, str] = import_module("heliotrope.native").kernels()
-    except Exception as cause:  # noqa: BLE001 - an import may fail in any way
-        return error(check, f"the native module cannot be loaded: {cause}", _REINSTALL)
+    kernels, complaint = evaluated("from heliotrope.native import kernels; show(kernels())")
+    if complaint or not isinstance(kernels, dict):
+        return error(check, f"the native module cannot be loaded: {complaint}", _REINSTALL)
     names = sorted(set(kernels.values()))
     text = ", ".join(f"{operation}: {kernel}" for operation, kernel in sorted(kernels.items()))
     if names == ["scalar"]:
@@ -120,6 +121,14 @@ def native() -> Finding:
             "Unset HELIOTROPE_KERNEL, or install a wheel that was built for this processor.",
             kernels=names,
         )
-    if not kernels:
-        return skipped(check, "the native module names no kernels")
     return ok(check, text, kernels=names)
+
+
+def evaluated(source: str) -> tuple[object, str]:
+    """What ``source`` gives to ``show`` in a fresh interpreter, and its complaint, empty if it had none."""
+    program = f"import json\ndef show(value): print(json.dumps(value))\n{source}\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return None, lines[-1] if lines else f"the interpreter ended with code {done.returncode}"
+    return json.loads(done.stdout), ""

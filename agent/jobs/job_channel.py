@@ -213,6 +213,9 @@ class JobChannel:
         if not self.ready:
             return 0, f"the job has not said that it is ready: no hello, no {READY_FILE}, no checkpoint yet"
         pid = named or self._job_pid
+        if named and not self._is_ours(named):
+            # It ended, and its number may be anybody's by now: a root supervisor's signal would reach them.
+            return 0, f"process {named}, which said that it is ready, is none of this job's; say hello again"
         if not processes.catches(pid, number):
             return 0, (
                 f"process {pid} does not handle {self._parameters.signal}, it would die of it; "
@@ -234,7 +237,12 @@ class JobChannel:
         finally:
             os.close(handle)
         pid = int(text) if text.isdigit() else 0
-        return pid if pid in {process.pid for process in processes.descendants(os.getpid())} else 0
+        return pid if self._is_ours(pid) else 0
+
+    @staticmethod
+    def _is_ours(pid: int) -> bool:
+        """Whether it is one of this job's processes now: all of them are below this supervisor."""
+        return pid in {process.pid for process in processes.descendants(os.getpid())}
 
     def _delivered(self, request: CheckpointRequest) -> None:
         if request.state != DELIVERED:

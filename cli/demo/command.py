@@ -57,7 +57,7 @@ REPORT, RECORDING = "report.html", "recording.json"
 @click.option(
     "--target-s",
     type=click.FloatRange(15, 3600),
-    default=80.0,
+    default=75.0,
     show_default=True,
     help="How long the training shall take; its steps are counted accordingly.",
 )

@@ -62,7 +62,7 @@ class Options:
     zones: tuple[str, ...] = ()
     kill: Who | None = None
     state_mb: float = 100.0
-    target_s: float = 80.0
+    target_s: float = 75.0
     day_s: float = 70.0
     keep: bool = False
 

@@ -65,6 +65,7 @@ def test_a_job_moves_twice_and_ends_bit_exact(place: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("who", ["coordinator", "source", "destination"])
 def test_it_survives_a_kill(place: Path, who: str) -> None:
     printed = _demo(place, *SMALL[:2], "--target-s", "40", "--day-s", "30", "--kill", who)
@@ -75,6 +76,7 @@ def test_it_survives_a_kill(place: Path, who: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_windows_from_a_file(place: Path) -> None:
     trace = place / "trace.csv"
     _write_trace(trace)
@@ -135,7 +137,7 @@ def test_the_help_needs_none_of_it() -> None:
 def _demo(place: Path, *arguments: str) -> dict[str, Any]:
     """What it printed. One object, and the exit code 0 that is promised for two moves and equal bytes."""
     process = _start(place, *arguments)
-    out, errors = process.communicate(timeout=170)
+    out, errors = process.communicate(timeout=280)
     assert process.returncode == 0, errors.decode()
     printed: dict[str, Any] = json.loads(out)
     return printed

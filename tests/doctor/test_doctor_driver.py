@@ -20,11 +20,11 @@ BOARD = "bus/pci/devices/0000:0{n}:00.0"
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from heliotrope.agent.doctor import running
+from heliotrope.agent.doctor import driver, running
 from heliotrope.agent.doctor.catalogue import Family
 from heliotrope.agent.doctor.subject import Subject, installed_utc
 subject = Subject(installed_utc=installed_utc(), sys_root=Path(sys.argv[1]))
-found = running.run([Family("driver", float(sys.argv[2]), "")], subject)
+found = running.run([Family("driver", float(sys.argv[2]), driver.findings)], subject)
 print(json.dumps({one.check: [one.status, one.found, one.remedy, one.figures] for one in found}))
 """
 

@@ -30,8 +30,10 @@ def torch_python() -> str:
         asked = [python, "-c", "import numpy, safetensors.torch, torch"]
         if Path(python).exists() and subprocess.run(asked, check=False, capture_output=True).returncode == 0:
             return python
-    pytest.skip("no interpreter has torch and safetensors; `make test-frameworks` makes one, or name one in "
-                "HELIOTROPE_TORCH_PYTHON")
+    pytest.skip(
+        "no interpreter has torch and safetensors; `make test-frameworks` makes one, or name one in "
+        "HELIOTROPE_TORCH_PYTHON"
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A job of two processes under torchrun: rank 0 speaks, all write, all leave, and torchrun's exit code says which end."""
+"""A job of two processes under torchrun: rank 0 speaks, all write, all leave, and the exit code says how it ended."""
 
 from __future__ import annotations
 

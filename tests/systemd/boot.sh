@@ -43,6 +43,11 @@ share "$dependencies" /opt/deps
 if [ -n "$interpreter" ]; then share "$interpreter" /opt/python; fi
 
 have /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d /etc/alternatives /etc/dbus-1 /etc/pam.d /etc/localtime
+if [ -n "$interpreter" ]; then # its library would else be looked for where it was built, which is hidden there
+    mkdir -p "$root/etc/ld.so.conf.d"
+    echo /opt/python/lib >"$root/etc/ld.so.conf.d/000-python.conf"
+    chroot "$root" /sbin/ldconfig
+fi
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 grep -s '^messagebus:' /etc/passwd >>"$root/etc/passwd" || true

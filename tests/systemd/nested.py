@@ -104,7 +104,7 @@ class Machine:
         """A command inside, as root, in its own root folder."""
         enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--root"]
         environment = {"PATH": f"{PROGRAM}/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
-        words = [*enter, "--wd=/root", "--", *(str(word) for word in command)]
+        words = [*enter, "--wd", "--", *(str(word) for word in command)]
         done = subprocess.run(
             words, input=stdin, capture_output=True, text=True, check=False, env=environment, timeout=150
         )

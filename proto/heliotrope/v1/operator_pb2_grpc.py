@@ -144,7 +144,7 @@ class OperatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchFleet(self, request, context):
-        """a whole picture on each change, at most one per interval
+        """idempotent; a whole picture on each change, at most one an interval
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,14 +193,14 @@ class OperatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchLogs(self, request, context):
-        """over all the nodes the job ran on, in order
+        """idempotent; over all the nodes the job ran on, in order
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchOutputs(self, request, context):
-        """one tar archive, straight from the node
+        """idempotent; one tar archive, straight from the node
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
