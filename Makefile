@@ -2,11 +2,12 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench proto native-asan clean run-ready dev-ready
+.PHONY: help demo test test-slow test-frameworks check bench proto native-asan clean run-ready dev-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
+TORCH_ARGS ?=
 BENCH_ARGS ?=
 # Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
 PY := .venv/bin/python
@@ -14,7 +15,7 @@ PYTEST := $(PY) -m pytest -n $(WORKERS)
 export PYTHON
 
 help:                ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: run-ready      ## watch a job follow the green power; DEMO_ARGS="--kill source" goes to `heliotrope demo`
 	@$(PY) -m heliotrope.cli demo $(DEMO_ARGS)
@@ -24,6 +25,13 @@ test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytes
 
 test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
 	$(PYTEST) -m slow $(TEST_ARGS)
+
+# PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH_ARGS goes to pip, say
+# "--index-url URL" of a package index with builds for processors only.
+test-frameworks: dev-ready ## jobs of PyTorch and torchrun, moved; installs PyTorch into .venv-torch
+	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
+	    .venv-torch/bin/python -m pip install --quiet numpy safetensors torch $(TORCH_ARGS) && touch .venv-torch/made; }
+	$(PYTEST) -m torch tests/frameworks $(TEST_ARGS)
 
 check: dev-ready     ## style, types, import direction, packaging, generated protocol code
 	$(PY) -m ruff check .
@@ -49,7 +57,7 @@ native-asan: dev-ready ## the native tests under address and undefined-behaviour
 	    $(PY) -m pytest tests/native -p no:cacheprovider $(TEST_ARGS)
 
 clean:               ## what was made here: .venv, build folders, caches
-	rm -rf .venv build dist *.egg-info native/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-torch build dist *.egg-info native/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 run-ready:

@@ -19,7 +19,7 @@ import msgspec
 
 from heliotrope.foundation import failpoints, identity, tls
 from heliotrope.foundation.clock import Clock, SystemClock
-from heliotrope.foundation.errors import Conflict, Denied, InvalidInput
+from heliotrope.foundation.errors import Conflict, Denied, InvalidInput, Unreachable
 from heliotrope.foundation.identity import Identity, Role
 from heliotrope.foundation.model import Inventory, Versions
 from heliotrope.foundation.sdnotify import Notifier
@@ -84,7 +84,7 @@ class Signer:
 
     def __call__(self, blob: bytes) -> Ticket:
         if self._verifier is None:
-            raise Denied("cannot check a ticket: this agent has not met its coordinator yet; try again")
+            raise Unreachable("cannot check a ticket: this agent has not met its coordinator yet; it is tried again")
         return self._verifier(blob)
 
 

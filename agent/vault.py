@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +30,24 @@ from .held import HeldJobs
 DIGEST_THREADS = min(os.cpu_count() or 1, 8)
 
 
+class Lent:
+    """A checkpoint while a peer reads it: not pruned until it is closed."""
+
+    def __init__(self, reader: CheckpointReader, on_close: Callable[[bytes], None]) -> None:
+        self.manifest, self.digest, self.places = reader.manifest, reader.digest, reader.places
+        self._reader = reader
+        self._on_close = on_close
+        self._closed = False
+
+    def read_into(self, index: int, buffer: memoryview) -> None:
+        self._reader.read_into(index, buffer)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._on_close(self.digest)
+
+
 class Vault:
     """Safe to use from several threads; every public method leaves a whole state behind."""
 
@@ -36,6 +56,8 @@ class Vault:
         self._pins = pins
         self._store = store
         self._held = held
+        self._lent: Counter[bytes] = Counter()  # by manifest digest: being sent, so not to be pruned
+        self._lent_lock = threading.Lock()
         self._lock = threading.Lock()  # one registration at a time: two of one folder would give two identities
 
     @property
@@ -117,7 +139,7 @@ class Vault:
     def prune(self, job_id: str, keep_count: int, *, spare: tuple[tuple[int, int], ...] = ()) -> None:
         """Let go of all but the newest ``keep_count`` and those spared (being sent, a base, resumed from)."""
         for record in self._register.checkpoints(job_id)[:-keep_count]:
-            if record.identity not in spare:
+            if record.identity not in spare and not self._lent[bytes.fromhex(record.manifest_digest)]:
                 self._drop(record)
 
     def forget_job(self, job_id: str) -> None:
@@ -128,7 +150,7 @@ class Vault:
 
     # -- for the transfer server
 
-    def open_source(self, ticket: Ticket, reference: str) -> CheckpointReader:
+    def open_source(self, ticket: Ticket, reference: str) -> Lent:
         """The checkpoint that a peer asks for by its manifest's digest. Raises NotFound, Denied."""
         try:
             digest = bytes.fromhex(reference)
@@ -137,11 +159,21 @@ class Vault:
         reader = self._of_job(ticket, digest)
         if reader is None:
             raise NotFound(f"cannot open checkpoint {reference[:16]} of job {ticket.job_id}: it is not on this node")
-        return reader
+        return self._lend(reader)
 
-    def open_base(self, ticket: Ticket, digest: bytes) -> CheckpointReader | None:
+    def open_base(self, ticket: Ticket, digest: bytes) -> Lent | None:
         """An older checkpoint of the same job, if it is still here."""
-        return self._of_job(ticket, digest)
+        reader = self._of_job(ticket, digest)
+        return self._lend(reader) if reader else None
+
+    def _lend(self, reader: CheckpointReader) -> Lent:
+        with self._lent_lock:
+            self._lent[reader.digest] += 1
+        return Lent(reader, self._give_back)
+
+    def _give_back(self, digest: bytes) -> None:
+        with self._lent_lock:
+            self._lent[digest] -= 1
 
     def _of_job(self, ticket: Ticket, digest: bytes) -> CheckpointReader | None:
         text = digest.hex()

@@ -140,8 +140,13 @@ def _zipnn(width: int) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
     if kind is None:
         return _zstd(1)
     made = _peer("zipnn").ZipNN(input_format="byte", bytearray_dtype=kind, threads=1)
-    # It works in place on what it is given.
-    return lambda data: bytes(made.compress(bytearray(data))), made.decompress
+    scratch = bytearray()
+
+    def encode(data: bytes) -> Any:
+        scratch[:] = data  # it rearranges in place what it is given; memory that is there already makes the copy cheap
+        return made.compress(scratch)
+
+    return encode, made.decompress
 
 
 def _blosc2(width: int) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -88,7 +89,8 @@ class Installation:
                     _write(path, content)
         except OSError:
             for each in reversed(undo):
-                each()
+                with contextlib.suppress(OSError):  # what cannot be put back was not changed either
+                    each()
             raise
         return steps
 

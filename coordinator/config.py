@@ -33,6 +33,8 @@ class PlannerConfig(Strict):
     dwell_s: NotNegative = 900.0
     default_bandwidth_bytes_per_s: Positive = 12_500_000.0  # 100 Mbit/s, for links that nobody declared
     default_energy_j_per_byte: NotNegative = 3.6e-5  # 0.01 kWh/GB: docs/decisions.md has the source
+    assumed_save_s: NotNegative = 5.0  # until a job was stopped and started once, and its own figures are known
+    assumed_load_s: NotNegative = 10.0
     placement_backoff_s: NotNegative = 60.0  # after a failed move or placement, before the same pair is tried again
 
 

@@ -22,9 +22,6 @@ from .world import World, new_id
 
 # Below this many measured transfers a declared rate is the better guess.
 SAMPLES_NEEDED = 5
-# Before a job was ever stopped or started here, these stand in for what was not measured yet.
-DEFAULT_SAVE_S = 5.0
-DEFAULT_LOAD_S = 10.0
 HORIZON_S = 86_400.0
 
 Situation = tuple[frozenset[str], frozenset[tuple[str, int]]]
@@ -152,7 +149,8 @@ class PlannerManager:
         moves = [m for m in tx.migrations.all(job_id=job.job_id) if m.kind is MigrationKind.MOVE and m.standstill_s]
         presence = self._world.present.get(job.node_id)
         refused = {n.site for n in tx.nodes.all() if self._world.refused(job.job_id, n.node_id)}
-        save_s = DEFAULT_SAVE_S if job.save_s is None else job.save_s
+        settings = self._world.config.planner
+        save_s = settings.assumed_save_s if job.save_s is None else job.save_s
         return JobView(
             job_id=job.job_id,
             name=job.spec.name,
@@ -162,7 +160,7 @@ class PlannerManager:
             state_bytes=float(state_bytes),
             wire_bytes=None if job.wire_ratio is None else job.wire_ratio * state_bytes,
             save_s=save_s,
-            load_s=DEFAULT_LOAD_S if job.load_s is None else job.load_s,
+            load_s=settings.assumed_load_s if job.load_s is None else job.load_s,
             downtime_s=save_s,
             alpha=policy.alpha,
             power_w=presence.job_power_w.get(job.job_id, 0.0) if presence else 0.0,

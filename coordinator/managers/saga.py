@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from heliotrope.foundation import failpoints
-from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed
+from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed, NotFound
 from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationKind, MigrationStep, RunState
 
 from ..state import model
@@ -37,6 +37,7 @@ BEFORE_THE_LEASE_PASSES = (
     MigrationStep.VERIFIED,
 )
 
+STAGINGS_LIMIT = 5
 BEFORE_THE_JOB_STOPS = (MigrationStep.PLANNED, MigrationStep.PREPARING, MigrationStep.STAGING)
 
 
@@ -132,12 +133,20 @@ class Saga:
             self._world.refuse_for_a_while(job.job_id, migration.destination_node)
         if migration.step is MigrationStep.STARTING:
             self._recovery.start_failed(tx, job, migration, fault)
+        elif fault.kind == NotFound.__name__ and self._stages_again(migration):
+            self._stage(tx, job, migration)
         elif migration.step is MigrationStep.ABORTING:
             self._steps.source_cannot_resume(tx, job, migration, fault.message)
         elif migration.step in (MigrationStep.QUIESCING, MigrationStep.SENDING, MigrationStep.VERIFIED):
             self._steps.abort(tx, job, migration, fault.message)
         else:
             self._steps.aborted(tx, job, migration, fault.message)
+
+    @staticmethod
+    def _stages_again(migration: Migration) -> bool:
+        """The job runs on while it is staged, and its source may have let go of what was asked for: take the newest."""
+        staged = [record for record in migration.steps if record.step is MigrationStep.STAGING]
+        return migration.step is MigrationStep.STAGING and len(staged) < STAGINGS_LIMIT
 
     def cancel(self, tx: Transaction, job: Job, migration: Migration, message: str) -> bool:
         """Give the migration up if the lease has not passed; False when it is too late for that."""
@@ -232,7 +241,7 @@ class Saga:
             state_bytes=result.checkpoint.state_bytes,
             save_s=result.save_s,
             stop_s=result.stop_s,
-            quiesced_utc=self._world.utc(),
+            quiesced_utc=self._steps.when(tx, migration.source_node, result),
         )
         tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=migration.source_node, checkpoint=result.checkpoint))
         if migration.kind is MigrationKind.PAUSE:
@@ -269,7 +278,8 @@ class Saga:
         node = migration.destination_node
         tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=node, checkpoint=migration.checkpoint))
         migration = self._steps.count_pull(tx, migration, result, standstill=True)
-        self._steps.enter(tx, replace(migration, verified_utc=self._world.utc()), MigrationStep.VERIFIED)
+        verified_utc = self._steps.when(tx, node, result)
+        self._steps.enter(tx, replace(migration, verified_utc=verified_utc), MigrationStep.VERIFIED)
 
     def _pass_the_lease(self, tx: Transaction, job: Job, migration: Migration) -> None:
         """The point of no return: a new epoch, held by the destination."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from heliotrope.foundation import failpoints
@@ -76,6 +76,13 @@ class Transitions:
             self._remember(migration, timeout_s)
             return False
         return self._world.clock.monotonic_s() > known[2]
+
+    def when(self, tx: Transaction, node_id: str, result: CommandResult) -> datetime:
+        """When the node was done, on this coordinator's clock: the result may have waited for us to come back."""
+        if result.finished_utc is None:
+            return self._world.utc()
+        node = tx.nodes.find(node_id)
+        return result.finished_utc - timedelta(seconds=node.clock_skew_s if node else 0.0)
 
     def hand_over(self, tx: Transaction, job: Job, node_id: str, site: str) -> Job:
         """A new epoch, held by ``node_id``: whatever ran under an older one has lost its lease."""
@@ -165,7 +172,8 @@ class Transitions:
         load_s = result.load_s if result else None
         migration = replace(migration, load_s=load_s)
         if migration.quiesced_utc is not None:
-            migration = replace(migration, **_standstill(migration, now))
+            running_utc = self.when(tx, migration.destination_node, result) if result else now
+            migration = replace(migration, **_standstill(migration, running_utc))
         moved = migration.kind is MigrationKind.MOVE
         ratio = migration.standstill_wire_bytes / migration.state_bytes if moved and migration.state_bytes else None
         measured_save_s = None if migration.save_s is None else migration.save_s + (migration.stop_s or 0.0)
@@ -233,16 +241,17 @@ class Transitions:
         self._deadlines[migration.migration_id] = (migration.step, migration.command_id, deadline_s)
 
 
-def _standstill(migration: Migration, committed_utc: datetime) -> dict[str, float | None]:
-    """Seconds from the job's last step to its first (total), and from the whole checkpoint to VERIFIED (network).
+def _standstill(migration: Migration, running_utc: datetime) -> dict[str, float | None]:
+    """Seconds from the request of the last checkpoint to the first sign of progress (total), and from the whole
+    checkpoint to VERIFIED (network).
 
-    The coordinator's clock spans what crosses nodes; each node's own durations (save, stop) are added, so that clock
-    skew between nodes does not enter.
+    Up to a step of the total the job was still at work. Moments of different nodes are on the coordinator's clock; the
+    durations of one node (save, stop) are its own.
     """
     assert migration.quiesced_utc is not None
     before_s = (migration.save_s or 0.0) + (migration.stop_s or 0.0)
     network_s = None
     if migration.verified_utc is not None:
         network_s = (migration.verified_utc - migration.quiesced_utc).total_seconds() + (migration.stop_s or 0.0)
-    total_s = (committed_utc - migration.quiesced_utc).total_seconds() + before_s
+    total_s = (running_utc - migration.quiesced_utc).total_seconds() + before_s
     return {"standstill_s": total_s, "standstill_network_s": network_s}

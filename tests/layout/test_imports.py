@@ -16,11 +16,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "v1": frozenset(),
     "native": frozenset(),
     "job": frozenset(),
+    "systemd": frozenset(),
     "foundation": frozenset({"v1"}),
     "agent": frozenset({"foundation", "native", "v1"}),
     "coordinator": frozenset({"foundation", "v1"}),
     "examples": frozenset({"job"}),
-    "cli": frozenset({"agent", "coordinator", "examples", "foundation", "job", "native", "v1"}),
+    "cli": frozenset({"agent", "coordinator", "examples", "foundation", "job", "native", "systemd", "v1"}),
 }
 # Where protobuf objects may be: the edges. Inside are our own structures.
 WIRE_EDGES = (

@@ -12,7 +12,7 @@ from .tree import ROOMS, ROOT, modules, pyproject, tracked
 
 TEXT_SUFFIXES = {".c", ".h", ".html", ".json", ".md", ".proto", ".py", ".pyi", ".pyx", ".service", ".toml", ".txt", ""}
 # Home folders and build places of some machine. System paths that every machine has (/etc, /var/lib, /run) are fine.
-SOMEBODYS_PATH = re.compile(r"(?<![\w./-])/(home|root|work|Users|workspace|mnt)/\w")
+SOMEBODYS_PATH = re.compile(r"(?<![\w./})*-])/(?:(?:home|work|Users|workspace|mnt)/\w|root/\.\w)")
 
 
 def setuptools() -> dict[str, Any]:
@@ -28,6 +28,11 @@ def packages_found() -> dict[str, str]:
             inside = folder.relative_to(ROOT / room).parts
             found[".".join([package, *inside])] = folder.relative_to(ROOT).as_posix()
     return found
+
+
+def test_every_typed_folder_is_a_room() -> None:
+    found = {path.parent.name for path in ROOT.glob("*/py.typed")}
+    assert found == {room for room in ROOMS if "/" not in room}, "name the room in tests/layout/tree.py"
 
 
 def test_the_package_list_equals_the_folders() -> None:
@@ -90,7 +95,7 @@ def test_files_stay_small() -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("see /home/ann/x", True), ("under /work/x", True), ("/etc/heliotrope", False), ("jobs/JOB/work/x", False)],
+    [("see /home/ann/x", True), ("under /work/x", True), ("{folder}/work/x", False), ("jobs/JOB/work/x", False)],
 )
 def test_somebodys_paths_are_recognised(text: str, found: bool) -> None:
     assert bool(SOMEBODYS_PATH.search(text)) is found

@@ -17,6 +17,7 @@ from .tree import ROOMS, ROOT, pyproject, tracked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+SHIPPED = (".conf", ".proto", ".py", ".pyi", ".service")
 PROBE = """
 import json
 import heliotrope.agent.daemon, heliotrope.coordinator.daemon
@@ -52,7 +53,7 @@ def test_the_wheel_holds_what_runs(wheel: Path) -> None:
         wanted = {
             f"{folder}/{path.relative_to(ROOT / room).as_posix()}"
             for path in (ROOT / room).rglob("*")
-            if path.suffix in (".py", ".pyi", ".proto") or path.name == "py.typed"
+            if path.suffix in SHIPPED or path.name == "py.typed"
         }
         assert wanted and not wanted - held
 

@@ -22,6 +22,7 @@ ROOMS = {
     "job": "heliotrope.job",
     "native": "heliotrope.native",
     "proto/heliotrope/v1": "heliotrope.v1",
+    "systemd": "heliotrope.systemd",
 }
 GENERATED = "_pb2"
 
@@ -62,7 +63,7 @@ def tracked() -> tuple[Path, ...]:
     if listed.returncode == 0 and listed.stdout:
         names = listed.stdout.decode().strip("\0").split("\0")
         return tuple(ROOT / name for name in sorted(set(names)) if (ROOT / name).is_file())
-    made = {".git", ".venv", "build", "dist", "__pycache__"}
+    made = {".git", ".venv", ".venv-torch", "build", "dist", "__pycache__"}
     made |= {".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "heliotrope.egg-info"}
     return tuple(
         path

@@ -32,7 +32,8 @@ class Services:
         ):
             run("heliotrope", "ca", "issue", "--ca", "/root/ca", "--role", role, "--id", name, "--out", folder)
         run("chown", "-R", "heliotrope:", "/var/lib/heliotrope-coordinator/identity")
-        edits = "s/coordinator.example.com/localhost/; s/^slot_count = 1 /slot_count = 16 /"  # a stuck test holds up no other
+        # Many slots: a test that fails half-way must not hold up the others.
+        edits = "s/coordinator.example.com/localhost/; s/^slot_count = 1 /slot_count = 16 /"
         run("sed", "-i", edits, "/etc/heliotrope/agent.toml")
         run("systemctl", "start", "heliotrope-coordinator", "heliotrope-agent")
 

@@ -77,7 +77,7 @@ class Machine:
         self._log = folder / "boot.log"
         mount = cgroup_mount()
         assert mount is not None
-        self._cgroup = mount / f"heliotrope-test-{os.getpid()}"
+        self._cgroup = mount / f"heliotrope-test-{os.getpid()}-{folder.name}"
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = 0  # of its PID 1, as the host counts
 
