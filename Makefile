@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-frameworks check bench proto native-asan clean run-ready dev-ready
+.PHONY: help demo test test-slow test-systemd test-frameworks check bench proto native-asan clean run-ready dev-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
@@ -32,6 +32,9 @@ test-frameworks: dev-ready ## jobs of PyTorch and torchrun, moved; installs PyTo
 	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
 	    .venv-torch/bin/python -m pip install --quiet numpy safetensors torch $(TORCH_ARGS) && touch .venv-torch/made; }
 	$(PYTEST) -m torch tests/frameworks $(TEST_ARGS)
+
+test-systemd: dev-ready ## the services under a real systemd in namespaces: as root, else it says why not
+	$(PY) -m pytest -rs tests/systemd $(TEST_ARGS)
 
 check: dev-ready     ## style, types, import direction, packaging, generated protocol code
 	$(PY) -m ruff check .

@@ -163,6 +163,10 @@ class Runner:
             )
         return msgspec.structs.replace(known, checkpoints=checkpoints)
 
+    async def look(self, job_id: str) -> None:
+        """See now what the next look would. Raises NotFound without a run, Conflict as the vault does."""
+        await self._look(self.run(job_id))
+
     async def take_checkpoint(self, job_id: str, name: str, step: int | None) -> Checkpoint:
         """Register the entry ``name`` of the job's checkpoint folder, now. Raises NotFound, Conflict."""
         held = self._held.get(job_id)
@@ -234,13 +238,17 @@ class Runner:
         self._watchers[job_id] = asyncio.create_task(self._keep_looking(run))
 
     async def _keep_looking(self, run: Run) -> None:
-        """A watcher survives what one look can stumble over."""
+        """A watcher survives what one look can stumble over, and says the same thing once."""
+        said = ""
         while True:
             try:
                 if await self._look(run):
                     return
+                said = ""
             except HeliotropeError as error:
-                log.warning("job %s: %s", run.request.job_id, error)
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("job %s: %s", run.request.job_id, error)
             except Exception:
                 log.exception("job %s: its watcher stumbled", run.request.job_id)
             await asyncio.sleep(self._config.poll_s)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from blake3 import blake3
+
 from heliotrope.foundation.errors import Denied, NotFound
 from heliotrope.foundation.model import Checkpoint
 from heliotrope.foundation.tickets import Ticket
@@ -229,5 +231,6 @@ def _reference(record: CheckpointRecord) -> str:
 
 
 def _pin_name(job_id: str, epoch: int, name: str, path: Path) -> str:
-    """A folder that was renamed into place keeps its inode: a new one under an old name is another checkpoint."""
-    return f"{job_id}.{epoch}.{name}.{path.lstat().st_ino}"
+    """Jobs name entries as they like; names and inodes are used again, and then the time tells two apart."""
+    status = path.lstat()
+    return f"{job_id}.{epoch}.{blake3(os.fsencode(name)).hexdigest(8)}.{status.st_ino}.{status.st_mtime_ns}"

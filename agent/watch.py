@@ -30,30 +30,43 @@ class CheckpointWatch:
         self._clock = clock
         self._offset_bytes = 0
         self._announced: dict[str, int | None] = {}
-        self._known: set[tuple[str, int]] = set()
+        self._known: set[tuple[str, int, int]] = set()
         self._newest_boottime_s = clock.boottime_s()
 
     async def look(self) -> bool:
-        """Register what is whole and new; True if anything was. Raises Conflict, NotFound as the vault does."""
+        """Register what is whole and new; True if anything was.
+
+        One entry that cannot be taken hides no other: the first of their errors is raised at the end.
+        """
         await self._read_events()
-        request, found_any = self._run.request, False
+        found_any, failure = False, None
         for found in discovery.find(self._folder, self._rules, self._announced):
             try:
                 status = found.path.lstat()
             except FileNotFoundError:
                 continue  # the job pruned it between the two looks
-            key = (found.name, status.st_ino)
+            key = (found.name, status.st_ino, status.st_mtime_ns)
             if key in self._known or status.st_ctime < self._begun_s:
                 continue
-            step = self._announced.get(found.name, found.step)
-            if not await asyncio.to_thread(self._vault.knows, request.job_id, request.epoch, found.path):
-                await asyncio.to_thread(self._vault.add, request.job_id, request.epoch, found.path, step)
-                found_any = True
-                self._newest_boottime_s = self._clock.boottime_s()
-                if found.name not in self._announced:
-                    await self._answer(found.name, step)
-            self._known.add(key)
+            try:
+                found_any = await self._take(found) or found_any
+                self._known.add(key)
+            except HeliotropeError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return found_any
+
+    async def _take(self, found: discovery.Found) -> bool:
+        """Register one entry; False if it was known. Raises Conflict, NotFound as the vault does."""
+        request, step = self._run.request, self._announced.get(found.name, found.step)
+        if await asyncio.to_thread(self._vault.knows, request.job_id, request.epoch, found.path):
+            return False
+        await asyncio.to_thread(self._vault.add, request.job_id, request.epoch, found.path, step)
+        self._newest_boottime_s = self._clock.boottime_s()
+        if found.name not in self._announced:
+            await self._answer(found.name, step)
+        return True
 
     async def ask_when_due(self) -> None:
         """With ``checkpoint.interval_s``: a request when the newest checkpoint is that old."""

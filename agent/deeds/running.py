@@ -87,6 +87,8 @@ class Running:
         """A last checkpoint, then the job stops. A job that ended by itself meanwhile says so in run_state."""
         run = self._runner.run(command.job_id)
         grace_s = self._held.get(command.job_id).spec.policy.grace_s
+        if run.request.request_mode == "none":
+            return await self._quiesce_unasked(command, run, grace_s)
         try:
             await run.request_checkpoint(command.command_id, stop=True)
             checkpoint, whole_boottime_s = await self._answered(command, run)
@@ -115,6 +117,27 @@ class Running:
             run_state=RunState.STOPPED,
             save_s=save_s,
             stop_s=self._clock.boottime_s() - whole_boottime_s,
+            exit_code=status.exit_code or 0,
+            finished_utc=self._clock.utc(),
+        )
+
+    async def _quiesce_unasked(self, command: Command, run: Run, grace_s: float) -> CommandResult:
+        """A job that takes no requests gets SIGTERM; its newest checkpoint moves, the steps since are done again."""
+        if not self._vault.checkpoints(command.job_id):
+            raise Conflict(
+                f"cannot stop job {command.job_id} without a checkpoint: it takes no requests and has written none; "
+                "wait for its first"
+            )
+        begun_s = self._clock.boottime_s()
+        status = await run.stop(grace_s)
+        await self._runner.look(command.job_id)  # it may have written one on its way out
+        if status.reason not in ("killed", "stopped"):
+            return self._done(command, _state(status))
+        return CommandResult(
+            command_id=command.command_id,
+            checkpoint=self._vault.checkpoints(command.job_id)[-1],
+            run_state=RunState.STOPPED,
+            stop_s=self._clock.boottime_s() - begun_s,
             exit_code=status.exit_code or 0,
             finished_utc=self._clock.utc(),
         )

@@ -19,11 +19,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 COMMAND = ("train_torch_layouts.py", "--steps", "100")
 
 
-NAMES = pytest.mark.xfail(run=False, reason="vault._pin_name refuses '=' in an entry's name: it is never registered")
-UNASKED = pytest.mark.xfail(strict=True, reason="quiesce asks a job with request = none, which is refused")
-
-
-@pytest.mark.parametrize("layout", ["trainer", "dcp", pytest.param("file", marks=NAMES)])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_job_that_is_asked_by_a_signal(
     folder: Path, torch_python: str, files: dict[str, bytes], truth: Truth, layout: str
 ) -> None:
@@ -36,7 +32,6 @@ def test_a_job_that_is_asked_by_a_signal(
         assert operator.digest() == truth(torch_python, *COMMAND)
 
 
-@UNASKED
 def test_a_job_that_is_never_asked(folder: Path, torch_python: str, files: dict[str, bytes], truth: Truth) -> None:
     """Its newest checkpoint moves; the steps since then are done again."""
     options = (*PACE, "--layout", "trainer", "--checkpoint-every", "15")

@@ -73,7 +73,6 @@ def test_every_large_tensor_is_a_piece_of_its_own(written: tuple[Path, dict[str,
     assert len(tensors) > 10
 
 
-@pytest.mark.xfail(strict=True, reason="only the last of a .distcp file's archives is found (torchzip.find)")
 def test_every_large_tensor_of_a_distributed_checkpoint_is_a_piece(
     written: tuple[Path, dict[str, list[object]]],
 ) -> None:

@@ -39,6 +39,8 @@ def commands(text: str) -> Iterator[list[str]]:
                 if command or not ASSIGNMENT.match(word):
                     command.append(word)
                 continue
+            if word.startswith((">", "<")) and command and command[-1].isdigit():
+                command.pop()  # the number of a redirected descriptor
             if command and Path(command[0]).name in ("heliotrope", "make"):
                 yield [Path(command[0]).name, *command[1:]]
             command = []
@@ -74,7 +76,7 @@ def parse(words: list[str]) -> None:
 
 def test_the_documents_commands_are_found() -> None:
     """The test's own eyes: the guide to the command line is full of them."""
-    text = "```sh\n# a comment\nX=1 .venv/bin/heliotrope job list --json | head # why\n```\n\n    make test\n"
+    text = "```sh\n# a comment\nX=1 .venv/bin/heliotrope job list --json 2>log | head # why\n```\n\n    make test\n"
     assert list(commands(text)) == [["heliotrope", "job", "list", "--json"], ["make", "test"]]
     assert found_commands("heliotrope") and found_commands("make")
 

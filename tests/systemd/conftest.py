@@ -12,6 +12,8 @@ from .nested import ROOT, Machine, until, why_not
 
 OPERATOR = ("--coordinator", "localhost:7440", "--identity", "/root/operator")
 TINY_JOB = ROOT / "examples" / "tiny_job.py"
+PYTHON = "/opt/heliotrope/bin/python"
+TINY = [PYTHON, "tiny_job.py", "--state-kb", "32"]
 
 
 class Services:
@@ -61,15 +63,17 @@ class Services:
             pattern = f"heliotrope-job-{job_id}-*-*.service"
             listed = self.machine.run("systemctl", "list-units", "--plain", "--no-legend", "--full", pattern).stdout
             names = [line.split()[0] for line in listed.splitlines() if "-prepare." not in line]
-            return names[0] if names else None
+            # The unit is there before its supervisor has written down that the job runs.
+            return names[0] if names and self.status(job_id).get("job_pid") else None
 
         return until(look, f"a service of job {job_id}; {self.story()}")
 
     def status(self, job_id: str) -> dict[str, Any]:
-        """The run's own record."""
-        (path,) = self.machine.path(f"/var/lib/heliotrope-agent/jobs/{job_id}/runs").glob("*/status.json")
-        record: dict[str, Any] = json.loads(path.read_text())
-        return record
+        """The run's own record; empty before it is written."""
+        found = self.machine.path(f"/var/lib/heliotrope-agent/jobs/{job_id}/runs").glob("*/status.json")
+        records: list[dict[str, Any]] = [json.loads(path.read_text()) for path in found]
+        assert len(records) <= 1, "the job was started again"
+        return records[0] if records else {}
 
     def step(self, job_id: str) -> int:
         """The step that the job reported last, from its supervisor: the agent need not be there."""

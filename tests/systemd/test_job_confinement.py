@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from .conftest import Services
+from .conftest import PYTHON, TINY, Services
 from .nested import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-PYTHON = "/opt/heliotrope/bin/python"
 PROBE = """
 import json, os, pathlib
 def tried(call):
@@ -66,7 +65,7 @@ def test_a_job_has_its_own_and_nothing_else(services: Services) -> None:
 
 def test_limits_are_the_job_files(services: Services) -> None:
     resources = {"memory_bytes": 300_000_000, "cpu_count": 2}
-    job_id = services.submit("limited", ["sleep", "1000"], resources=resources, policy={"grace_s": 3.0})
+    job_id = services.submit("limited", [*TINY, "--steps", "100000"], resources=resources, policy={"grace_s": 3.0})
     unit, machine = services.unit(job_id), services.machine
     shown = {name: machine.show(unit, name) for name in ("MemoryMax", "TasksMax", "CPUWeight", "TimeoutStopUSec")}
     wanted = {"MemoryMax": "300000000", "TasksMax": "16384", "CPUWeight": "200", "TimeoutStopUSec": "33s"}

@@ -77,7 +77,7 @@ def main(wanted: str, results: str) -> None:
             TRIES[kind](target)
             outcome = "WORKED"
         except OSError as error:
-            outcome = errno.errorcode.get(error.errno, str(error))
+            outcome = errno.errorcode.get(error.errno or 0, str(error))
         told["%s %s" % (kind, target)] = outcome
     with open(results + ".tmp", "w") as file:
         json.dump(told, file)
