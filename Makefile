@@ -24,7 +24,7 @@ test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytes
 	$(PYTEST) -m "not slow" $(TEST_ARGS)
 
 test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
-	$(PYTEST) -m slow $(TEST_ARGS)
+	$(PYTEST) -m slow --ignore=tests/systemd $(TEST_ARGS)
 
 # PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH_ARGS goes to pip, say
 # "--index-url URL" of a package index with builds for processors only.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import socket
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ def test_requests_by_signal_reach_one_process_without_the_socket(workshop: Any, 
     async def scenario() -> None:
         command = workshop.python(source, FIRST=way != "ready file")
         if way == "ready file":  # through a wrapper that would die of the signal
-            command = ("/bin/sh", "-c", f"{command[0]} {command[1]}; exit $?")
+            command = ("/bin/sh", "-c", f"{shlex.join(command)}; exit $?")
         run = await workshop.launch(*command, request_mode="signal")
         folder = Path(run.request.checkpoint_dir)
         await run.request_checkpoint("r1")

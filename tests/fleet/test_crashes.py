@@ -20,7 +20,7 @@ from heliotrope.foundation import failpoints
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import operator_pb2 as pb
 
-ARGUMENTS = ("--steps", "90", "--step-s", "0.05", "--state-kb", "64")
+ARGUMENTS = ("--steps", "140", "--step-s", "0.05", "--state-kb", "64")
 
 
 @dataclass(frozen=True)

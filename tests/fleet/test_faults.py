@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,7 +98,8 @@ def test_a_full_disk_at_the_destination(folder: Path, truth: Truth) -> None:
 
 def test_a_destination_that_cannot_start_the_job(folder: Path, truth: Truth) -> None:
     """After the point of no return: the destination is fenced and the source goes on from the same checkpoint."""
-    here = f'case "$PWD" in */b/*) echo "not on this node" >&2; exit 3;; esac; exec {sys.executable} tiny_job.py "$@"'
+    python = shlex.quote(sys.executable)
+    here = f'case "$PWD" in */b/*) echo "not on this node" >&2; exit 3;; esac; exec {python} tiny_job.py "$@"'
     spec = tiny_spec(*ARGUMENTS)
     spec = _replace(spec, command=("sh", "-c", here, "tiny", *ARGUMENTS))
     with running(two_nodes(folder), spec) as (operator, runners):
@@ -111,7 +113,7 @@ def test_a_destination_that_cannot_start_the_job(folder: Path, truth: Truth) -> 
 @pytest.mark.parametrize("point", ["", "saga.failed.persist", "saga.failed.persisted"])
 def test_a_job_that_starts_nowhere_is_given_up_and_its_checkpoint_kept(folder: Path, point: str) -> None:
     """Also when the coordinator dies as it gives up."""
-    never_again = f'[ -z "$HELIOTROPE_RESUME_FROM" ] || exit 3; exec {sys.executable} tiny_job.py "$@"'
+    never_again = f'[ -z "$HELIOTROPE_RESUME_FROM" ] || exit 3; exec {shlex.quote(sys.executable)} tiny_job.py "$@"'
     spec = _replace(tiny_spec(*ARGUMENTS), command=("sh", "-c", never_again, "tiny", *ARGUMENTS))
     with two_nodes(folder) as fleet:
         fleet.start(COORDINATOR, failpoint=f"{point}=kill" if point else "")
