@@ -8,17 +8,21 @@ jobs/JOB/runs/E-A/            one supervisor's folder per (epoch, attempt)
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from heliotrope.foundation import records
-from heliotrope.foundation.errors import InvalidInput, NotFound
+from heliotrope.foundation.errors import Conflict, InvalidInput, NotFound
 from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import Record
+
+from .checkpoints.walk import open_inside
 
 VERSION = 1
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -92,6 +96,37 @@ class HeldJobs:
         if owner is not None:
             os.chown(folder, -1, owner[1])
         folder.chmod(0o700 if owner is None else 0o710)
+
+    def owner(self, job_id: str) -> tuple[int, int] | None:
+        """(uid, gid) of the job's account, by its folder, which only the agent can replace; None: the agent's own."""
+        try:
+            status = self.work(job_id).lstat()
+        except FileNotFoundError:
+            return None  # not unpacked here
+        return None if status.st_uid == os.geteuid() else (status.st_uid, status.st_gid)
+
+    @contextlib.contextmanager
+    def opened_checkpoints(self, held: HeldJob) -> Iterator[Path | None]:
+        """The job's checkpoint folder, None if it made none, as a path that stays that folder while it is open.
+
+        The job owns every folder below its own: a link in the place of one of them would lead the agent, which may be
+        root, to anybody's files. Raises Conflict where a link stands.
+        """
+        name = os.fsencode(held.spec.checkpoint.directory)
+        try:
+            handle = open_inside(self.work(held.job_id), name, is_folder=True)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as error:
+            raise Conflict(
+                f"cannot look for checkpoints of job {held.job_id} in {held.spec.checkpoint.directory!r}: "
+                f"{error.strerror}; make it a folder, not a link"
+            ) from error
+        try:
+            yield Path(f"/proc/self/fd/{handle}")
+        finally:
+            os.close(handle)
 
     def work(self, job_id: str) -> Path:
         return self.folder(job_id) / "work"

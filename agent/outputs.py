@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from heliotrope.foundation.errors import InvalidInput, NotFound
+from heliotrope.foundation.errors import HeliotropeError, InvalidInput, NotFound
+
+from .checkpoints.walk import Found, identity, open_inside, walk
 
 PIECE_BYTES = 512 * 1024
 
@@ -55,11 +58,40 @@ def _matches(work: Path, paths: Sequence[str]) -> list[Path]:
 
 
 def _write(work: Path, files: Sequence[Path], writing: int, failure: list[BaseException]) -> None:
+    """The job may still run and turn any folder into a link: every step is relative to an open one."""
+    uid = work.lstat().st_uid
     try:
         with os.fdopen(writing, "wb") as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
             for path in files:
-                tar.add(path, arcname=str(path.relative_to(work)))
+                name = path.relative_to(work)
+                parent = open_inside(work, os.fsencode(name.parent), is_folder=True)
+                try:
+                    for found in walk(Path(f"/proc/self/fd/{parent}") / name.name):
+                        _add(tar, found, str(name / os.fsdecode(found.path)), uid)
+                finally:
+                    os.close(parent)
     except BrokenPipeError:
         return  # the reader has left
-    except OSError as error:
+    except (OSError, HeliotropeError) as error:
         failure.append(error)
+
+
+def _add(tar: tarfile.TarFile, found: Found, name: str, uid: int) -> None:
+    """One member. Raises InvalidInput for another account's file: the job may have made a link to it."""
+    if found.status.st_uid != uid:
+        raise InvalidInput(f"field paths: {name!r} belongs to uid {found.status.st_uid}, not to the job; leave it out")
+    member = tarfile.TarInfo(name)
+    member.mode, member.mtime = stat.S_IMODE(found.status.st_mode) & 0o777, int(found.status.st_mtime)
+    if stat.S_ISLNK(found.status.st_mode):
+        member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(found.link_target())
+        tar.addfile(member)
+    elif stat.S_ISDIR(found.status.st_mode):
+        member.type = tarfile.DIRTYPE
+        tar.addfile(member)
+    else:
+        with os.fdopen(found.open(), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or identity(status)[:2] != identity(found.status)[:2]:
+                raise InvalidInput(f"field paths: {name!r} changed while it was read; fetch it again")
+            member.size = status.st_size
+            tar.addfile(member, file)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -170,8 +171,11 @@ class Runner:
     async def take_checkpoint(self, job_id: str, name: str, step: int | None) -> Checkpoint:
         """Register the entry ``name`` of the job's checkpoint folder, now. Raises NotFound, Conflict."""
         held = self._held.get(job_id)
-        path = self._held.checkpoints(held) / name
-        checkpoint = await asyncio.to_thread(self._vault.add, job_id, self.run(job_id).request.epoch, path, step)
+        epoch = self.run(job_id).request.epoch
+        with self._held.opened_checkpoints(held) as folder:
+            if folder is None:
+                raise NotFound(f"cannot read checkpoint {name!r} of job {job_id}: the job removed the folder")
+            checkpoint = await asyncio.to_thread(self._vault.add, job_id, epoch, folder / name, step)
         self._tell(job_id)
         return checkpoint
 
@@ -277,8 +281,8 @@ class Runner:
         held = self._held.get(run.request.job_id)
         first = self._held.run(held.job_id, run.request.epoch, 0)
         begun = (first if first.exists() else run.folder) / runfolder.RUN
-        rules, folder = held.spec.checkpoint, self._held.checkpoints(held)
-        return CheckpointWatch(run, rules, folder, begun.stat().st_mtime, self._vault, self._clock)
+        opened = partial(self._held.opened_checkpoints, held)
+        return CheckpointWatch(run, held.spec.checkpoint, opened, begun.stat().st_mtime, self._vault, self._clock)
 
     def _tell(self, job_id: str) -> None:
         if job_id in self._reports:

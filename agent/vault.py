@@ -75,7 +75,7 @@ class Vault:
             known = self._known(job_id, epoch, path)
             if known is not None:
                 return known
-            pin = self._pins.pin(_pin_name(job_id, epoch, path.name, path), path)
+            pin = self._pins.pin(_pin_name(job_id, epoch, path.name, path), path, self._held.owner(job_id))
             try:
                 manifest = scan.build(pin.root, threads=DIGEST_THREADS)
                 record = self._register.add(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from heliotrope.foundation.clock import Clock
@@ -14,17 +16,21 @@ from .checkpoints import discovery
 from .jobs.runs import Run
 from .vault import Vault
 
+Opened = Callable[[], AbstractContextManager[Path | None]]
+"""Gives the checkpoint folder, None while there is none, under a path that nobody can turn elsewhere meanwhile."""
+
 
 class CheckpointWatch:
     """Looks at one run. What it remembers only saves work: a new agent process starts with an empty one."""
 
     def __init__(
-        self, run: Run, rules: CheckpointRules, folder: Path, begun_s: float, vault: Vault, clock: Clock
+        self, run: Run, rules: CheckpointRules, opened: Opened, begun_s: float, vault: Vault, clock: Clock
     ) -> None:
-        """``begun_s``: when the run's epoch began here [s since 1970]; what is older in ``folder`` is of another."""
+        """``opened`` gives the checkpoint folder; ``begun_s``: when the run's epoch began here [s since 1970]; what is
+        older in the folder is of another."""
         self._run = run
         self._rules = rules
-        self._folder = folder
+        self._opened = opened
         self._begun_s = begun_s
         self._vault = vault
         self._clock = clock
@@ -39,8 +45,12 @@ class CheckpointWatch:
         One entry that cannot be taken hides no other: the first of their errors is raised at the end.
         """
         await self._read_events()
+        with self._opened() as folder:
+            return folder is not None and await self._look_in(folder)
+
+    async def _look_in(self, folder: Path) -> bool:
         found_any, failure = False, None
-        for found in discovery.find(self._folder, self._rules, self._announced):
+        for found in discovery.find(folder, self._rules, self._announced):
             try:
                 status = found.path.lstat()
             except FileNotFoundError:

@@ -1,5 +1,8 @@
 """Pins: a private folder of hard links that keeps a checkpoint's files while somebody reads them.
 
+With an owner (the job runs under another account) what is pinned must be that account's, so that no link which the job
+made to somebody else's file is carried; and the account may read the pin, to resume from it.
+
 A job prunes its own old checkpoints; a hard link keeps the bytes whatever the job removes, and costs no space.
 Across file systems the bytes are copied. A file that is written in place afterwards is not protected: digests notice
 that at reading time.
@@ -23,6 +26,8 @@ from .manifest import FOLDER_MODE_MASK
 from .scan import changed
 from .walk import Found, identity, walk
 
+Owner = tuple[int, int]
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 # EPERM: the kernel's protected_hardlinks, or a file system without links; EMLINK: too many links to the file.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP}
@@ -42,15 +47,16 @@ class Pins:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+        folder.chmod(0o711)  # jobs pass through to their own; an older version closed it
         for half in folder.glob(".*.tmp"):
             _remove(half)
 
-    def pin(self, name: str, checkpoint: Path) -> Pin:
+    def pin(self, name: str, checkpoint: Path, owner: Owner | None = None) -> Pin:
         """Hold ``checkpoint`` under ``name``; the same name again returns the pin that is there.
 
-        Raises InvalidInput for a bad name or things that cannot be carried, NotFound, Conflict when it changes
-        meanwhile.
+        ``owner``: (uid, gid) of the job's account, None for the agent's own. Raises InvalidInput for a bad name, things
+        that cannot be carried or that are another account's; NotFound; Conflict when it changes meanwhile.
         """
         final = self._path(name)
         if not final.exists():
@@ -58,7 +64,10 @@ class Pins:
             _remove(half)
             half.mkdir(mode=0o700)
             try:
-                _mirror(checkpoint, half)
+                _mirror(checkpoint, half, owner)
+                if owner is not None:
+                    os.chown(half, -1, owner[1])
+                    half.chmod(0o710)
                 half.rename(final)
             except BaseException:
                 _remove(half)
@@ -96,16 +105,18 @@ def _remove(path: Path) -> None:
     """Remove a tree whose folders may be read-only (modes are the checkpoint's)."""
     if not path.exists():
         return
-    for folder, _, _ in os.walk(path):
-        Path(folder).chmod(0o700)
+    if os.geteuid() != 0:  # root needs no modes, and its chmod could meet what a job put in the folder's place
+        for folder, _, _ in os.walk(path):
+            Path(folder).chmod(0o700)
     shutil.rmtree(path)
 
 
-def _mirror(checkpoint: Path, pin: Path) -> None:
+def _mirror(checkpoint: Path, pin: Path, owner: Owner | None) -> None:
     folders: list[tuple[Path, os.stat_result]] = []
     for found in walk(checkpoint):
         target = pin / checkpoint.absolute().name / os.fsdecode(found.path)
         status = found.status
+        _check_owner(status, found, owner)
         if stat.S_ISDIR(status.st_mode):
             target.mkdir(mode=0o700)
             folders.append((target, status))
@@ -114,9 +125,20 @@ def _mirror(checkpoint: Path, pin: Path) -> None:
             os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns), follow_symlinks=False)
         else:
             _hold(found, target, checkpoint)
-    for target, status in reversed(folders):
+            _check_owner(target.lstat(), found, owner)  # of what was really linked
+    for target, status in reversed(folders):  # contents before their folder, which is out of our hands after its chown
         target.chmod(status.st_mode & FOLDER_MODE_MASK)
         os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        if owner is not None:
+            os.chown(target, *owner, follow_symlinks=False)
+
+
+def _check_owner(status: os.stat_result, found: Found, owner: Owner | None) -> None:
+    if owner is not None and status.st_uid != owner[0]:
+        raise InvalidInput(
+            f"cannot carry {os.fsdecode(found.path or found.name)!r}: it belongs to uid {status.st_uid}, not to the "
+            f"job's account {owner[0]}; have the job write it itself"
+        )
 
 
 def _hold(found: Found, target: Path, checkpoint: Path) -> None:
@@ -153,6 +175,8 @@ def _copy(found: Found, target: Path, checkpoint: Path) -> None:
                         raise changed(checkpoint, found.path)
                     os.pwrite(copy, data, start)
                     start += len(data)  # noqa: PLW2901
+            if os.geteuid() == 0:
+                os.fchown(copy, status.st_uid, status.st_gid)
             os.fchmod(copy, stat.S_IMODE(status.st_mode))
             os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
             os.fsync(copy)

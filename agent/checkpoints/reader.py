@@ -10,7 +10,8 @@ from blake3 import blake3
 from heliotrope.foundation.errors import Corrupt, NotFound
 
 from .manifest import Chunk, Entry, Manifest, digest
-from .scan import entry_path
+from .names import unescape
+from .walk import open_inside
 
 
 class CheckpointReader:
@@ -36,9 +37,8 @@ class CheckpointReader:
 
 def read_chunk(root: Path, entry: Entry, chunk: Chunk, buffer: memoryview) -> None:
     """Fill ``buffer`` with the chunk's bytes. Raises NotFound, Corrupt naming the file and offset."""
-    path = entry_path(root, entry)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = open_inside(root, unescape(entry.path))  # the tree may be the job's, to change at any moment
     except OSError as error:
         raise NotFound(
             f"cannot read {entry.path or root.name!r} of checkpoint {root}: {error.strerror}; take a new checkpoint"

@@ -6,6 +6,7 @@ calls. So every step is taken relative to an open folder, with O_NOFOLLOW: what 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -47,6 +48,27 @@ class Found:
     def link_target(self) -> bytes:
         """Where the symlink points, as stored."""
         return os.readlink(self.name, dir_fd=self.parent)
+
+
+def open_inside(root: Path, path: bytes, *, is_folder: bool = False) -> int:
+    """Open what lies at ``path`` (relative, empty for the root) for reading; no step follows a symlink.
+
+    A path that is opened in one go follows whatever its folders have become meanwhile. The caller closes. Raises
+    OSError (ELOOP or ENOTDIR where a symlink stands, EISDIR or ENXIO for what is no regular file).
+    """
+    parts = [part for part in path.split(b"/") if part]
+    here = os.open(root, _FOLDER if parts or is_folder else _FILE)
+    for depth, part in enumerate(parts, 1):
+        flags = _FOLDER if depth < len(parts) or is_folder else _FILE
+        try:
+            inner = os.open(part, flags, dir_fd=here)
+        finally:
+            os.close(here)
+        here = inner
+    if not is_folder and not stat.S_ISREG(os.fstat(here).st_mode):
+        os.close(here)
+        raise OSError(errno.ENXIO, "not a regular file")
+    return here
 
 
 def walk(root: Path) -> Iterator[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,10 @@ class Services:
         records: list[dict[str, Any]] = [json.loads(path.read_text()) for path in found]
         assert len(records) <= 1, "the job was started again"
         return records[0] if records else {}
+
+    def work(self, job_id: str, name: str) -> Path:
+        """A file of the job's working directory."""
+        return self.machine.path(f"/var/lib/heliotrope-agent/jobs/{job_id}/work/{name}")
 
     def step(self, job_id: str) -> int:
         """The step that the job reported last, from its supervisor: the agent need not be there."""

@@ -192,7 +192,6 @@ class Machine:
 
 def _packages() -> Iterator[tuple[str, Path]]:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
-    listed["heliotrope.systemd"] = "systemd"
     yield from ((package, ROOT / folder) for package, folder in listed.items())
 
 
