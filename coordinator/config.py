@@ -47,7 +47,7 @@ class SagaConfig(Strict):
     starting_timeout_s: Positive = 600.0
     abort_timeout_s: Positive = 600.0
     retention_s: NotNegative = 300.0
-    finished_retention_s: NotNegative = 7 * 86_400.0
+    finished_retention_s: NotNegative = 7 * 86_400.0  # outputs of an ended job stay at its last node for this long
     lease_margin_s: NotNegative = 30.0
 
 

@@ -111,9 +111,13 @@ class Moving:
         return self._done(command)
 
     async def send_outputs(self, command: Command, order: SendOutputs) -> CommandResult:
-        held = self._held.get(command.job_id)
-        paths = order.paths or held.spec.outputs
-        await self._relay(order.relay_id, archive(self._held.work(command.job_id), paths))
+        async def pieces() -> AsyncIterator[bytes]:
+            # In here, so that also "the job was released" reaches whoever waits at the other end.
+            held = self._held.get(command.job_id)
+            async for piece in archive(self._held.work(command.job_id), order.paths or held.spec.outputs):
+                yield piece
+
+        await self._relay(order.relay_id, pieces())
         return self._done(command)
 
     # -- inside

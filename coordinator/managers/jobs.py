@@ -20,6 +20,7 @@ log = logging.getLogger("heliotrope.coordinator.jobs")
 
 RESTART_DELAY_S = 2.0
 RESTART_DELAY_LIMIT_S = 300.0
+CLEAR_INTERVAL_S = 60.0
 
 
 class JobManager:
@@ -28,6 +29,7 @@ class JobManager:
     def __init__(self, world: World, saga: Saga) -> None:
         self._world = world
         self._saga = saga
+        self._clear_at_s = 0.0
 
     def ensure(self, tx: Transaction) -> bool:
         advanced = False
@@ -40,6 +42,7 @@ class JobManager:
                 tx.jobs.put(replace(job, state=JobState.PENDING))
                 advanced = True
         self._release(tx)
+        self._clear_ended(tx)
         return advanced
 
     def on_report(self, tx: Transaction, node_id: str, report: JobReport) -> None:
@@ -186,6 +189,20 @@ class JobManager:
             own = [copy for copy in tx.jobs.copies(job.job_id) if copy.checkpoint.epoch >= migration.epoch]
             if own or job.state.ended:
                 self._release_one(tx, job, migration)
+
+    def _clear_ended(self, tx: Transaction) -> None:
+        """Nobody fetched them for this long: an ended job's files leave its last node, which nobody walks to."""
+        retention_s, now_s = self._world.config.saga.finished_retention_s, self._world.clock.monotonic_s()
+        if now_s < self._clear_at_s:
+            return
+        self._clear_at_s = now_s + min(max(retention_s, 1.0), CLEAR_INTERVAL_S)
+        for job in tx.jobs.all(ended=True):
+            age_s = (self._world.utc() - job.ended_utc).total_seconds() if job.ended_utc else 0.0
+            if job.cleared or age_s < retention_s:
+                continue
+            tx.jobs.put(replace(job, cleared=True))
+            for node_id in {run.node_id for run in tx.jobs.runs(job.job_id)}:
+                self._order_release(tx, job, node_id)
 
     def _release_one(self, tx: Transaction, job: Job, migration: Migration) -> None:
         later = tx.migrations.open_of(job.job_id)

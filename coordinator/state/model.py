@@ -60,6 +60,7 @@ class Job(Record):
     progress: Progress = Progress()
     started_utc: datetime | None = None
     ended_utc: datetime | None = None
+    cleared: bool = False  # ended long ago: its files are deleted everywhere
     last_move_utc: datetime | None = None
     gpu_model: str = ""
     fingerprint: str = ""

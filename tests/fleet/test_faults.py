@@ -195,6 +195,17 @@ def test_checkpoints_are_asked_for_at_the_interval_and_pruned(folder: Path) -> N
         assert operator.ended().state == FINISHED
 
 
+def test_an_ended_jobs_files_leave_its_node_after_the_retention(folder: Path) -> None:
+    with running(two_nodes(folder, saga={"finished_retention_s": 3.0}), tiny_spec(*ARGUMENTS)) as (operator, _):
+        assert operator.ended().state == FINISHED
+        assert operator.fetch()
+        operator.until(lambda: True if not list((folder / "a" / "jobs").iterdir()) else None, "the clearing", 30)
+        assert operator.job().state == FINISHED
+        with pytest.raises(grpc.RpcError) as gone:
+            list(operator.stub.FetchOutputs(pb.FetchOutputsRequest(job="tiny"), timeout=30))
+        assert "was released" in str(gone.value.details())
+
+
 def test_pause_resume_and_cancel(folder: Path, truth: Truth) -> None:
     with running(two_nodes(folder), tiny_spec(*ARGUMENTS)) as (operator, runners):
         paused = common_pb2.JobState.JOB_STATE_PAUSED
