@@ -57,11 +57,6 @@ class LogShipper:
                 position += len(data)
                 self._sent[key] = position
 
-    def forget(self, job_id: str) -> None:
-        for table in (self._acknowledged, self._sent):
-            for key in [key for key in table if key[0] == job_id]:
-                del table[key]
-
 
 def _read(folder: Path, name: str, position: int) -> bytes:
     """Bytes from ``position`` of the run's output, of which the file may hold only the part since its last rotation."""
