@@ -172,12 +172,24 @@ def cancel(*, operator: Operator, name: str, wait: bool, request_id: str, as_jso
 
 @job.command("wait")
 @job_argument
+@click.option(
+    "--for",
+    "wanted",
+    type=click.Choice(("end", "running", "paused")),
+    default="end",
+    help="What for.",
+    show_default=True,
+)
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Then exit code 9.")
 @client.options
 @output.json_option
-def wait_(*, operator: Operator, name: str, timeout_s: float | None, as_json: bool) -> None:
-    """Wait until a job ended: exit code 0 if it finished, 10 if it failed."""
-    _finish(operator, operator.job(name)["job_id"], timeout_s=timeout_s, as_json=as_json)
+def wait_(*, operator: Operator, name: str, wanted: str, timeout_s: float | None, as_json: bool) -> None:
+    """Wait until a job ended: exit code 0 if it finished, 10 if it failed. Or until it runs, or is paused."""
+    found = operator.job(name)
+    if wanted == "end":
+        _finish(operator, found["job_id"], timeout_s=timeout_s, as_json=as_json)
+    else:
+        _show_change(_reached(operator, found["job_id"], wanted.upper(), timeout_s=timeout_s), as_json=as_json)
 
 
 def _finish(operator: Operator, job_id: str, *, timeout_s: float | None, as_json: bool) -> None:
@@ -193,18 +205,27 @@ def _finish(operator: Operator, job_id: str, *, timeout_s: float | None, as_json
 
 def _changed(operator: Operator, changed: Record, wanted: str, *, wait: bool, as_json: bool) -> None:
     """The answer to a wish; with ``wait`` the job once it is ``wanted`` ("": ended). Conflict if it ends instead."""
-    job_id = changed["job_id"]
     if wait:
-        what = f"job {job_id} to be {wanted or 'ended'}"
-        changed = waiting.until(
-            lambda: operator.job(job_id), lambda one: one["state"] in (wanted, *waiting.JOB_ENDED), what
-        )
-        if wanted and changed["state"] in waiting.JOB_ENDED:
-            raise Conflict(f"cannot wait for {what}: it ended {changed['state']}; see: heliotrope job show {job_id}")
+        changed = _reached(operator, changed["job_id"], wanted)
+    _show_change(changed, as_json=as_json)
+
+
+def _reached(operator: Operator, job_id: str, wanted: str, *, timeout_s: float | None = None) -> Record:
+    """The job once it is ``wanted`` ("": ended). Raises Conflict if it ends instead, DeadlineExceeded."""
+    what = f"job {job_id} to be {wanted or 'ended'}"
+    ends = (wanted, *waiting.JOB_ENDED)
+    found = waiting.until(lambda: operator.job(job_id), lambda one: one["state"] in ends, what, timeout_s=timeout_s)
+    if wanted and found["state"] in waiting.JOB_ENDED:
+        raise Conflict(f"cannot wait for {what}: it ended {found['state']}; see: heliotrope job show {job_id}")
+    return found
+
+
+def _show_change(changed: Record, *, as_json: bool) -> None:
     if as_json:
         output.print_json(changed)
     else:
-        click.echo(f"{job_id}  {changed['spec']['name']}: {changed['state']}, wanted: {changed['wanted']}")
+        name, state, wanted = changed["spec"]["name"], changed["state"], changed["wanted"]
+        click.echo(f"{changed['job_id']}  {name}: {state}, wanted: {wanted}")
 
 
 def _print(found: Record, *, as_json: bool) -> None:

@@ -107,6 +107,16 @@ def test_wait_ends_by_its_timeout_or_with_the_job(ask: Heliotrope, submitted: Jo
     assert "cancelled by its owner" in failed.err
 
 
+def test_wait_for_a_state_ends_with_it_or_with_the_job(ask: Heliotrope, submitted: Job) -> None:
+    job_id = submitted["job_id"]
+    late = ask("job", "wait", job_id, "--for", "running", "--timeout", "0.2")
+    assert late.code == errors.DeadlineExceeded.exit_code and "to be RUNNING" in late.err
+    ask("job", "pause", job_id)
+    assert ask("job", "wait", job_id, "--for", "paused", "--json").value["state"] == "PAUSED"
+    ask("job", "cancel", job_id)
+    assert ask("job", "wait", job_id, "--for", "running").code == errors.Conflict.exit_code
+
+
 def test_pausing_a_job_that_ends_meanwhile_does_not_wait_for_ever(ask: Heliotrope, submitted: Job) -> None:
     request = ("--request-id", f"pause-{submitted['job_id']}")
     ask("job", "pause", submitted["job_id"], *request)

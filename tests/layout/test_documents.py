@@ -16,7 +16,7 @@ from .tree import ROOT
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md")
 # In a fenced block of shell lines, or indented by four as the guides do.
-FENCED = re.compile(r"^```(?:sh|bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(?:sh|bash|console)\b[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^ {4,}((?:heliotrope|make) [^\n]*(?:\\\n[^\n]*)*)", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 ASSIGNMENT = re.compile(r"^[A-Z_]+=")

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Becomes systemd as PID 1 of fresh namespaces, over a root tree of its own:
-#   boot.sh TREE CGROUP PROGRAM DEPENDENCIES [INTERPRETER]
+#   boot.sh TREE CGROUP HOSTNAME PROGRAM [SOURCE TARGET]...
 # TREE: an empty folder; CGROUP: a new folder of the cgroup2 hierarchy; PROGRAM: becomes /opt/heliotrope, writable;
-# DEPENDENCIES: /opt/deps; INTERPRETER: /opt/python. Nothing of the host is writable from inside: /usr is shared
+# each folder SOURCE is seen read-only as TARGET; at /opt/python it is the interpreter. Nothing of the host is writable from inside: /usr is shared
 # read-only, /etc is written anew, everything else is empty and in memory. All ends with PID 1.
 set -eu
 
@@ -12,7 +12,8 @@ if [ "${1:-}" != inside ]; then
 fi
 shift
 
-root=$1 program=$3 dependencies=$4 interpreter=${5:-}
+root=$1 hostname=$3 program=$4
+shift 4
 share() { # SOURCE TARGET: seen, not changed
     mkdir -p "$root$2"
     mount --bind "$1" "$root$2"
@@ -39,11 +40,13 @@ for name in bin lib lib32 lib64 libx32 sbin; do
     if [ -L "/$name" ]; then cp -a "/$name" "$root/$name"; elif [ -d "/$name" ]; then share "/$name" "/$name"; fi
 done
 mount --bind "$program" "$root/opt/heliotrope"
-share "$dependencies" /opt/deps
-if [ -n "$interpreter" ]; then share "$interpreter" /opt/python; fi
+while [ $# -ge 2 ]; do
+    share "$1" "$2"
+    shift 2
+done
 
 have /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d /etc/alternatives /etc/dbus-1 /etc/pam.d /etc/localtime
-if [ -n "$interpreter" ]; then # its library would else be looked for where it was built, which is hidden there
+if [ -d "$root/opt/python" ]; then # its library would else be looked for where it was built, which is hidden there
     mkdir -p "$root/etc/ld.so.conf.d"
     echo /opt/python/lib >"$root/etc/ld.so.conf.d/000-python.conf"
     chroot "$root" /sbin/ldconfig
@@ -53,8 +56,8 @@ printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
 grep -s '^messagebus:' /etc/passwd >>"$root/etc/passwd" || true
 grep -s '^messagebus:' /etc/group >>"$root/etc/group" || true
 printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files\n' >"$root/etc/nsswitch.conf"
-printf '127.0.0.1 localhost heliotrope-test\n' >"$root/etc/hosts"
-echo heliotrope-test >"$root/etc/hostname"
+echo "127.0.0.1 localhost $hostname" >"$root/etc/hosts"
+echo "$hostname" >"$root/etc/hostname"
 : >"$root/etc/machine-id"
 # What a container has no use for, or what would reach the host's kernel.
 for unit in systemd-sysctl systemd-modules-load systemd-udevd systemd-udev-trigger systemd-remount-fs systemd-binfmt \

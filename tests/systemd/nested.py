@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
@@ -70,8 +70,12 @@ def until(look: Callable[[], T | None], what: str, timeout_s: float = 60.0) -> T
 class Machine:
     """Boots with the context, and is gone with it."""
 
-    def __init__(self, folder: Path) -> None:
-        """``folder``: new, for the program and the mount point."""
+    def __init__(
+        self, folder: Path, *, hostname: str = "heliotrope-test", extra: Mapping[str, Path] | None = None
+    ) -> None:
+        """``folder``: new, for the program and mount point; ``extra``: more folders to share, by their path inside."""
+        self.hostname = hostname
+        self._extra = dict(extra or {})
         self.program = folder / "program"
         self._tree = folder / "tree"
         self._log = folder / "boot.log"
@@ -93,12 +97,17 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+        until(self._cgroup_removed, "the end of the machine's processes")
+
+    def kill(self) -> None:
+        """Everything in it ends at once."""
         if self._process is not None:
             if self.pid:
                 os.kill(self.pid, signal.SIGKILL)  # all of the namespace goes with its PID 1
             self._process.kill()
             self._process.wait()
-        until(self._cgroup_removed, "the end of the machine's processes")
+        self._process, self.pid = None, 0
 
     def run(self, *command: str | Path, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """A command inside, as root, in its own root folder."""
@@ -138,8 +147,7 @@ class Machine:
         information.mkdir()
         (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: heliotrope\nVersion: {version}\n")
         (site / "deps.pth").write_text("/opt/deps\n")
-        interpreter = Path(sys.executable).resolve()
-        inside = "/opt/python" / interpreter.relative_to(sys.base_prefix) if _foreign_python() else interpreter
+        inside = interpreter_inside()
         (making / "bin").mkdir()
         (making / "bin" / "python").symlink_to(inside)
         (making / "pyvenv.cfg").write_text(f"home = {inside.parent}\ninclude-system-site-packages = false\n")
@@ -157,9 +165,12 @@ class Machine:
 
     def _boot(self) -> None:
         boot = Path(__file__).with_name("boot.sh")
-        words: list[str | Path] = [boot, self._tree, self._cgroup, self.program, sysconfig.get_path("purelib")]
-        if _foreign_python():
-            words.append(sys.base_prefix)
+        shares = {"/opt/deps": Path(sysconfig.get_path("purelib")), **self._extra}
+        if foreign_python():
+            shares["/opt/python"] = Path(sys.base_prefix)
+        words: list[str | Path] = [boot, self._tree, self._cgroup, self.hostname, self.program]
+        for target, source in shares.items():
+            words += [source, target]
         with self._log.open("wb") as log:
             # A killed test run takes the machine with it.
             command = ["setpriv", "--pdeathsig", "KILL", *words]
@@ -195,6 +206,12 @@ def _packages() -> Iterator[tuple[str, Path]]:
     yield from ((package, ROOT / folder) for package, folder in listed.items())
 
 
-def _foreign_python() -> bool:
+def interpreter_inside() -> Path:
+    """Where a machine sees the interpreter that runs this."""
+    interpreter = Path(sys.executable).resolve()
+    return "/opt/python" / interpreter.relative_to(sys.base_prefix) if foreign_python() else interpreter
+
+
+def foreign_python() -> bool:
     """Whether the interpreter lies outside /usr, perhaps in a home folder: the machine then has it at /opt/python."""
     return not Path(sys.base_prefix).is_relative_to("/usr")
