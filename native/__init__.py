@@ -15,6 +15,7 @@ from .codec import (
     boundaries,
     decode,
     encode,
+    encode_parts,
     entropy_bits,
     inspect,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "boundaries",
     "decode",
     "encode",
+    "encode_parts",
     "entropy_bits",
     "inspect",
     "kernels",

@@ -48,6 +48,7 @@ cdef extern from "core.h" nogil:
         size_t length
         int width
         int floating
+        int header_only
         uint8_t *frame
         size_t frame_bytes
         int zstd_planes
@@ -160,8 +161,10 @@ def check_width(int width):
         raise ValueError(f"cannot code a chunk: width is {width}; give 1, 2, 4 or 8 bytes")
 
 
-def encode_batch(list chunks, int effort):
-    """[(data, width, floating, base or None)] -> [(frame, planes that zstd should still shrink, as bits)]."""
+def encode_batch(list chunks, int effort, bint header_only):
+    """[(data, width, floating, base or None)] -> [(frame, planes that zstd should still shrink, as bits)].
+
+    header_only: a chunk that is stored whole gives HEADER_BYTES, and its data belongs behind them."""
     cdef Py_ssize_t count = len(chunks), i
     cdef Buffers held = Buffers(2 * count)
     cdef size_t base_bytes
@@ -176,6 +179,7 @@ def encode_batch(list chunks, int effort):
             check_width(width)
             jobs[i].width = width
             jobs[i].floating = bool(floating)
+            jobs[i].header_only = header_only
             jobs[i].data = held.take(data, False, &jobs[i].length)
             if jobs[i].length > HT_MAX_CHUNK_BYTES:
                 raise ValueError(f"cannot code chunk {i}: data has {jobs[i].length} bytes; "

@@ -58,6 +58,11 @@ class FrameInfo(NamedTuple):
     def needs_base(self) -> bool:
         return self.delta != "none"
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the chunk itself follows the first HEADER_BYTES."""
+        return not self.planes
+
 
 def encode(chunks: Sequence[Chunk], *, effort: int = 1, threads: int = 1) -> list[bytes]:
     """One frame per chunk, each at most HEADER_BYTES longer than its chunk.
@@ -67,11 +72,17 @@ def encode(chunks: Sequence[Chunk], *, effort: int = 1, threads: int = 1) -> lis
     a delta is used when a sample says that it pays. Raises ValueError naming the field of a chunk that is not
     allowed.
     """
-    if effort < 0:
-        raise ValueError(f"cannot encode: effort is {effort}; give 0 or more")
-    groups = pool.cut([memoryview(c.data).nbytes for c in chunks], threads)
-    coded = pool.run(lambda group: _encode_group(chunks[group], effort), groups, threads)
-    return [frame for frames in coded for frame in frames]
+    return _encode(chunks, effort, threads, header_only=False)
+
+
+def encode_parts(chunks: Sequence[Chunk], *, effort: int = 1, threads: int = 1) -> list[tuple[bytes, Buffer]]:
+    """Like :func:`encode`, each frame in two parts that belong together: a chunk stored whole is not copied, its second
+    part is its own data.
+    """
+    frames = _encode(chunks, effort, threads, header_only=True)
+    return [
+        (frame, chunk.data if len(frame) == HEADER_BYTES else b"") for chunk, frame in zip(chunks, frames, strict=True)
+    ]
 
 
 def decode(
@@ -131,15 +142,23 @@ def boundaries(data: Buffer, *, minimum_bytes: int, average_bytes: int, maximum_
     return _core.boundaries(data, minimum_bytes, average_bytes, maximum_bytes)
 
 
-def _encode_group(chunks: Sequence[Chunk], effort: int) -> list[bytes]:
-    coded = _core.encode_batch([(c.data, c.width, c.floating, c.base) for c in chunks], effort)
+def _encode(chunks: Sequence[Chunk], effort: int, threads: int, *, header_only: bool) -> list[bytes]:
+    if effort < 0:
+        raise ValueError(f"cannot encode: effort is {effort}; give 0 or more")
+    groups = pool.cut([memoryview(c.data).nbytes for c in chunks], threads)
+    coded = pool.run(lambda group: _encode_group(chunks[group], effort, header_only), groups, threads)
+    return [frame for frames in coded for frame in frames]
+
+
+def _encode_group(chunks: Sequence[Chunk], effort: int, header_only: bool) -> list[bytes]:
+    coded = _core.encode_batch([(c.data, c.width, c.floating, c.base) for c in chunks], effort, header_only)
     return [
-        _shrink(chunk, frame, candidates, effort) if candidates else frame
+        _shrink(chunk, frame, candidates, effort, header_only) if candidates else frame
         for chunk, (frame, candidates) in zip(chunks, coded, strict=True)
     ]
 
 
-def _shrink(chunk: Chunk, frame: bytes, candidates: int, effort: int) -> bytes:
+def _shrink(chunk: Chunk, frame: bytes, candidates: int, effort: int, header_only: bool) -> bytes:
     """The frame with its candidate planes (bit p: plane p) compressed where that makes them shorter."""
     raw_bytes, width, _, _, _, found = _core.parse(frame)
     entries = []
@@ -155,7 +174,7 @@ def _shrink(chunk: Chunk, frame: bytes, candidates: int, effort: int) -> bytes:
     whole = b"".join([frame[:HEADER_BYTES], struct.pack(f"<{width}I", *entries), *payload])
     if len(whole) <= raw_bytes + HEADER_BYTES:
         return whole
-    return _core.encode_batch([(chunk.data, chunk.width, chunk.floating, None)], 0)[0][0]
+    return _core.encode_batch([(chunk.data, chunk.width, chunk.floating, None)], 0, header_only)[0][0]
 
 
 def _decode_group(frames: Sequence[Buffer], outputs: Sequence[Buffer], bases: Sequence[Buffer | None]) -> None:

@@ -156,6 +156,7 @@ typedef struct ht_encode_job {
     const uint8_t *data, *base;
     size_t length;
     int width, floating;
+    int header_only;     /* of a chunk stored whole, the frame's payload is left to the caller: it is the data itself */
     uint8_t *frame;      /* room for ht_frame_bound(length) bytes */
     size_t frame_bytes;  /* result */
     int zstd_planes;     /* result: a bit for each plane left raw although zstd would shrink it well */

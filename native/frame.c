@@ -14,8 +14,9 @@ static int is_constant(const uint8_t *data, size_t length, size_t step) {
 
 static void store_whole(ht_encode_job *job) {
     ht_frame_header(job->frame, job->length, job->width, job->floating, HT_DELTA_NONE, 1);
-    if (job->length > 0) memcpy(job->frame + HT_HEADER_BYTES, job->data, job->length);
-    job->frame_bytes = HT_HEADER_BYTES + job->length;
+    size_t copied = job->header_only ? 0 : job->length;
+    if (copied > 0) memcpy(job->frame + HT_HEADER_BYTES, job->data, copied);
+    job->frame_bytes = HT_HEADER_BYTES + copied;
     job->zstd_planes = 0;
 }
 

@@ -80,13 +80,13 @@ class Connection:
         """Send a control message."""
         self._write(memoryview(wire.encode(message)))
 
-    def send_data(self, kind: int, index: int, data: memoryview) -> None:
-        """Send a FRAME or PART."""
-        head = wire.HEADER.pack(kind, data.nbytes, index)
-        if data.nbytes <= _SLICE_BYTES // 16:
-            self._write(memoryview(head + data))  # one record, one packet
+    def send_data(self, kind: int, index: int, data: memoryview, begin: bytes = b"") -> None:
+        """Send a FRAME or PART: ``begin`` and ``data`` as one message."""
+        head = wire.HEADER.pack(kind, len(begin) + data.nbytes, index)
+        if len(begin) + data.nbytes <= _SLICE_BYTES // 16:
+            self._write(memoryview(head + begin + data))  # one record, one packet
         else:
-            self._write(memoryview(head))
+            self._write(memoryview(head + begin))
             self._write(data)
 
     def receive(self) -> wire.Message | Received:

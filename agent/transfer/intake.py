@@ -9,7 +9,7 @@ from blake3 import blake3
 from heliotrope.agent.checkpoints.reader import CheckpointReader, read_chunk
 from heliotrope.agent.checkpoints.store import ChunkStore
 from heliotrope.foundation.errors import Corrupt, HeliotropeError
-from heliotrope.native import MalformedFrame, decode, inspect
+from heliotrope.native import HEADER_BYTES, MalformedFrame, decode, inspect
 
 from .budget import Budget, Buffers
 from .handshake import as_catalogued
@@ -106,14 +106,17 @@ class Intake:
     def _decode(self, item: Arrived) -> None:
         work, unit = self.work, item.index
         chunk = work.places[unit][1]
-        buffer, data = self.buffers.take(chunk.size_bytes)
-        base: bytearray | None = None
+        held = [item.frame.buffer]
         try:
-            delta = inspect(item.frame.data).needs_base
-            base_data: memoryview | None = None
-            if delta:
-                base, base_data = self._base(item)
-            decode([item.frame.data], [data], [base_data])
+            frame = inspect(item.frame.data)
+            delta = frame.needs_base
+            if frame.is_stored and frame.raw_bytes == chunk.size_bytes:
+                data = item.frame.data[HEADER_BYTES:]  # it is used where it came to lie
+            else:
+                buffer, data = self.buffers.take(chunk.size_bytes)
+                held.append(buffer)
+                base_data = self._base(item, held) if delta else None
+                decode([item.frame.data], [data], [base_data])
             if blake3(data).digest() != chunk.digest:
                 raise MalformedFrame("the decoded bytes are not those of the manifest")
             for index in work.twins(unit):
@@ -122,17 +125,17 @@ class Intake:
         except (MalformedFrame, HeliotropeError) as error:
             self._retry(item, error)
         finally:
-            for held in (buffer, base, item.frame.buffer):
-                if held is not None:
-                    self.buffers.give(held)
+            for buffer in held:
+                self.buffers.give(buffer)
             self.budget.give(item.cost_bytes)
 
-    def _base(self, item: Arrived) -> tuple[bytearray, memoryview]:
+    def _base(self, item: Arrived, held: list[bytearray]) -> memoryview:
         if self.base is None or item.base_index < 0:
             raise MalformedFrame("it is a delta although none was asked for")
         buffer, data = self.buffers.take(self.base.places[item.base_index][1].size_bytes)
+        held.append(buffer)
         self.base.read_into(item.base_index, data)
-        return buffer, data
+        return data
 
     def _retry(self, item: Arrived, error: Exception) -> None:
         """Once more without a base, since ours may be damaged; a second failure is the sender's."""

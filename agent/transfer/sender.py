@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from heliotrope.foundation.errors import Corrupt, HeliotropeError, InvalidInput, Unreachable
-from heliotrope.native import Chunk, encode
+from heliotrope.native import Chunk, encode_parts
 
 from . import wire
 from .budget import Budget, Buffers, Limiter, Stop
@@ -47,9 +47,16 @@ class Shared:
 
 @dataclass
 class _Coded:
+    """A frame in two parts; ``held`` is the buffer that the second one lies in, if it is the chunk's own."""
+
     index: int
-    frame: memoryview
-    cost_bytes: int
+    begin: bytes
+    data: memoryview
+    held: bytearray | None
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.begin) + self.data.nbytes
 
 
 @dataclass
@@ -102,7 +109,7 @@ class Sender:
                 self._state.changed.notify_all()
             coder.join()
             for coded in self._state.ready:
-                self._shared.budget.give(coded.cost_bytes)
+                self._let_go(coded)
             os.close(self._wake)
 
     def _send_ready(self) -> bool:
@@ -115,12 +122,12 @@ class Sender:
             with self._state.changed:
                 self._state.changed.notify_all()
             try:
-                self._allow(coded.frame.nbytes)
+                self._allow(coded.size_bytes)
                 with self._shared.effort.sending():
-                    self._connection.send_data(wire.FRAME, coded.index, coded.frame)
-                self._shared.limiter.spend(coded.frame.nbytes, self._sleep)
+                    self._connection.send_data(wire.FRAME, coded.index, coded.data, coded.begin)
+                self._shared.limiter.spend(coded.size_bytes, self._sleep)
             finally:
-                self._shared.budget.give(coded.cost_bytes)
+                self._let_go(coded)
                 self._state.unsent -= 1
         return True
 
@@ -201,35 +208,47 @@ class Sender:
             return batch
 
     def _give(self, frames: list[_Coded], cost_bytes: int) -> None:
-        spare_bytes = cost_bytes - sum(coded.cost_bytes for coded in frames)
+        spare_bytes = cost_bytes - sum(coded.size_bytes for coded in frames)
         self._shared.budget.give(spare_bytes)
         with self._state.changed:
             self._state.ready.extend(frames)
         os.eventfd_write(self._wake, 1)
 
+    def _let_go(self, coded: _Coded) -> None:
+        self._shared.budget.give(coded.size_bytes)
+        if coded.held is not None:
+            self._shared.buffers.give(coded.held)
+
     def _size(self, index: int) -> int:
         return self._source.places[index][1].size_bytes
 
     def _encode(self, batch: list[tuple[int, int]]) -> list[_Coded]:
+        """Buffers of chunks that are stored whole stay taken: they are sent from where they were read to."""
         shared = self._shared
-        held: list[bytearray] = []
+        spare: list[bytearray] = []
+        own: list[bytearray] = []
+        coded: list[_Coded] = []
         try:
             chunks = []
             for index, base_index in batch:
                 buffer, data = shared.buffers.take(self._size(index))
-                held.append(buffer)
+                own.append(buffer)
                 self._source.read_into(index, data)
                 chunk = self._source.places[index][1]
-                chunks.append(Chunk(data, chunk.width, chunk.floating, self._read_base(index, base_index, held)))
+                chunks.append(Chunk(data, chunk.width, chunk.floating, self._read_base(index, base_index, spare)))
             with shared.gate, shared.effort.coding() as level:
-                frames = encode(chunks, effort=level, threads=1)
+                frames = encode_parts(chunks, effort=level, threads=1)
+            for (index, _), buffer, (begin, rest) in zip(batch, own, frames, strict=True):
+                if rest:
+                    coded.append(_Coded(index, begin, memoryview(rest), buffer))
+                else:
+                    coded.append(_Coded(index, b"", memoryview(begin), None))
+            return coded
         finally:
-            for buffer in held:
+            spare += own[len(coded) :]
+            spare += [buffer for buffer, one in zip(own, coded, strict=False) if one.held is None]
+            for buffer in spare:
                 shared.buffers.give(buffer)
-        return [
-            _Coded(index, memoryview(frame), memoryview(frame).nbytes)
-            for (index, _), frame in zip(batch, frames, strict=True)
-        ]
 
     def _read_base(self, index: int, base_index: int, held: list[bytearray]) -> memoryview | None:
         """The base chunk's bytes, or None where there is none any more: the frame then says that it needs no base."""
