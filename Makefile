@@ -2,13 +2,14 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-systemd test-frameworks check bench proto native-asan clean run-ready dev-ready
+.PHONY: help demo test test-slow test-systemd test-frameworks check bench fuzz proto native-asan clean run-ready dev-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
 TORCH_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_S ?= 60
 # Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -n $(WORKERS)
@@ -59,8 +60,11 @@ native-asan: dev-ready ## the native tests under address and undefined-behaviour
 	    ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONPATH=build/asan \
 	    $(PY) -m pytest tests/native -p no:cacheprovider $(TEST_ARGS)
 
+fuzz: dev-ready      ## coverage-guided fuzzers over every decoder, FUZZ_S seconds each; needs clang
+	FUZZ_S=$(FUZZ_S) scripts/fuzz
+
 clean:               ## what was made here: .venv, build folders, caches
-	rm -rf .venv .venv-torch build dist *.egg-info native/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-fuzz build dist *.egg-info native/_core*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 run-ready:

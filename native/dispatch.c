@@ -1,4 +1,8 @@
 /* Which kernels this processor can run. */
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "core.h"
 
 static const ht_kernels scalar = {
@@ -26,12 +30,21 @@ static const ht_kernels avx2 = {
     .huffman_name = "avx2",
 };
 
-/* Every processor with AVX2 that is still in use has BMI2 and LZCNT too; the check costs nothing. */
+/* Older compilers do not know the word "lzcnt" for __builtin_cpu_supports. */
+static int has_lzcnt(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT) != 0;
+}
+
+/* Every processor with AVX2 that is still in use has BMI2 and LZCNT too; the check is made once. */
 static const ht_kernels *fastest(void) {
-    __builtin_cpu_init();
-    int able = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-               __builtin_cpu_supports("lzcnt");
-    return able ? &avx2 : &scalar;
+    static const ht_kernels *found;
+    if (found == NULL) {
+        __builtin_cpu_init();
+        int able = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+        found = able && has_lzcnt() ? &avx2 : &scalar;
+    }
+    return found;
 }
 #elif defined(__aarch64__)
 static const ht_kernels neon = {
