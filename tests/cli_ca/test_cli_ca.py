@@ -37,7 +37,7 @@ def fleet_ca(tmp_path: Path) -> str:
     return folder
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", identity.MEMBERS)
 def test_an_issued_identity_loads(fleet_ca: str, tmp_path: Path, role: Role) -> None:
     out = tmp_path / "member"
     shown = _object("issue", "--ca", fleet_ca, "--role", role.value, "--id", "m1", "--out", str(out), "--days", "7")
@@ -60,7 +60,7 @@ def test_show_lists_what_was_issued(fleet_ca: str, tmp_path: Path) -> None:
     assert before["fleet"] == "lab" and before["issued"] == []
     issued = _object("issue", "--ca", fleet_ca, "--role", "agent", "--id", "n1", "--out", str(tmp_path / "n1"))
     after = _object("show", fleet_ca)
-    assert set(after) == {"fleet", "folder", "fingerprint_sha256", "not_before_utc", "expires_utc", "issued"}
+    assert set(after) == {"fleet", "folder", "fingerprint_sha256", "not_before_utc", "expires_utc", "issued", "revoked"}
     expected = {key: issued[key] for key in ("serial", "name", "not_before_utc", "expires_utc")}
     assert after["issued"] == [{"version": 1, **expected}]
     assert {**after, "issued": []} == before
@@ -147,7 +147,7 @@ def test_the_walk_of_the_guide_as_processes(tmp_path: Path) -> None:
     """Every command of docs/cli.md's section on certificates, as written there."""
     guide = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     commands = [line.split()[1:] for line in guide.splitlines() if line.startswith("    heliotrope ca ")]
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         program = [sys.executable, "-c", "from heliotrope.cli.main import main; main()", *command]
         done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
