@@ -22,7 +22,7 @@ OPTIONS = (
 
 
 ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see the coordinator's guard
-CLOSE_GRACE_S = 600.0  # a job's files may be on their way
+CLOSE_GRACE_S = 86_400.0  # a job's files may be on their way, over a slow link
 RENEW_TIMEOUT_S = 30.0
 
 

@@ -159,6 +159,10 @@ class Session:
             raise Unreachable("the coordinator did not answer the hello; it is tried again")
         welcome = first.welcome
         self._trust.learn_signers([welcome.coordinator_certificate_pem])
+        if self._hurry.is_set():  # the identity changed since this stream was dialled: not to be used any more
+            self._moving_on = True
+            call.cancel()
+            return
         self._outgoing, self.connected = outgoing, True
         log.info("session with %s open", self._link.address)
         self._telemetry.restart(welcome.spool_acknowledged)

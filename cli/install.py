@@ -89,11 +89,9 @@ def uninstall(*, coordinator: bool, agent: bool, root: Path, purge: bool, dry_ru
 
 def _next_step(parts: Sequence[str]) -> str:
     edit = f"edit {installation.CONFIGURATION}"
-    return (
-        f"{edit}, issue the certificates"
-        if "coordinator" in parts
-        else f"heliotrope agent join TOKEN HOST:PORT, {edit}"
-    )
+    if "coordinator" in parts:
+        return f"{edit}, issue the certificates"
+    return f"heliotrope agent join TOKEN HOST:PORT, {edit}"
 
 
 def _chosen(coordinator: bool, agent: bool) -> list[str]:

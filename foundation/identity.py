@@ -167,9 +167,12 @@ def _pair(folder: Path) -> tuple[Path, bytes, bytes]:
         key_pem = read_private(key_path)
         own = certificates.parse_key(key_pem, str(key_path)).public_key()
         for path in (folder / CERTIFICATE_FILE, folder / _WAITING_FILE):
-            if path.name == _WAITING_FILE and not path.exists():
-                continue
-            pem = read_public(path)
+            try:
+                pem = read_public(path)
+            except NotFound:
+                if path.name == _WAITING_FILE:
+                    continue  # there is none, or it got its name just now: then the next look finds it
+                raise
             if certificates.public_key(certificates.parse(pem, str(path)), str(path)) == own:
                 return path, pem, key_pem
     raise InvalidInput(
