@@ -84,17 +84,16 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             self._jobs.on_hello(tx, node_id, reports)
             return tx.ledger.position(node_id, hello.spool_id)
 
-        position = await self._engine.run(enter)
-        self._sessions.enter(session)
-        log.info("node %s connected from site %s, %d jobs, clock skew %.3f s", *greeting.summary(node, reports))
-        welcome = greeting.welcome(self._world, chosen, self._warden.certificate_pem, position)
-        session.send(pb.CoordinatorMessage(welcome=welcome))
-        session.send(self._warden.trust())
-        tasks = [
-            asyncio.create_task(self._read(session, request_iterator)),
-            asyncio.create_task(self._send_orders(session)),
-        ]
-        try:
+        tasks: list[asyncio.Task[None]] = []
+        try:  # from here on: the call may be ended at any point, and the register must learn of it
+            position = await self._engine.run(enter)
+            self._sessions.enter(session)
+            log.info("node %s connected from site %s, %d jobs, clock skew %.3f s", *greeting.summary(node, reports))
+            welcome = greeting.welcome(self._world, chosen, self._warden.certificate_pem, position)
+            session.send(pb.CoordinatorMessage(welcome=welcome))
+            session.send(self._warden.trust())
+            tasks.append(asyncio.create_task(self._read(session, request_iterator)))
+            tasks.append(asyncio.create_task(self._send_orders(session)))
             while (message := await session.outgoing.get()) is not None:
                 yield message
         finally:
@@ -102,7 +101,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
                 task.cancel()
             self._sessions.leave(session)
             # Shielded: the end of the stream cancels this generator, and the register must still learn of it.
-            await asyncio.shield(self._engine.run(lambda tx: self._nodes.on_gone(tx, node_id, session.session_id)))
+            gone = self._engine.run(lambda tx: self._nodes.on_gone(tx, node_id, session.session_id))
+            await asyncio.shield(gone)
             log.info("node %s disconnected", node_id)
 
     async def _read(self, session: LiveSession, requests: AsyncIterator[pb.AgentMessage]) -> None:
