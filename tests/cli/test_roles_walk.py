@@ -33,17 +33,17 @@ def connect(live_fleet: LiveFleet) -> Connect:
     return lambda role: tls.grpc_channel(live_fleet.address, made(role), (("grpc.enable_http_proxy", 0),))
 
 
-def first_answer(channel: grpc.Channel, method: str) -> grpc.StatusCode:
-    """Of an empty request, as a stream both ways, which serves the other shapes as well."""
+def first_answer(channel: grpc.Channel, method: str) -> tuple[grpc.StatusCode, str]:
+    """Status and text for an empty request, as a stream both ways, which serves the other shapes as well."""
     ask: Any = channel.stream_stream(method)
     call = ask(iter([b""]), timeout=10)
     try:
         next(call, None)
         call.cancel()
     except grpc.RpcError as error:
-        code: grpc.StatusCode = error.code()
-        return code
-    return grpc.StatusCode.OK
+        failed: Any = error
+        return failed.code(), str(failed.details())
+    return grpc.StatusCode.OK, ""
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -52,14 +52,15 @@ def test_the_table_is_what_the_coordinator_does(connect: Connect, role: Role) ->
         answers = {method: first_answer(channel, method) for method in ALLOWED}
         # What the installed gRPC does not have (a newer reflection) answers nobody.
         there = {
-            method: code
-            for method, code in answers.items()
+            method: (code, text)
+            for method, (code, text) in answers.items()
             if method.startswith(OURS) or code is not grpc.StatusCode.UNIMPLEMENTED
         }
-        refused = {method for method, code in there.items() if code is grpc.StatusCode.PERMISSION_DENIED}
+        refused = {method for method, (_, text) in there.items() if f"as {role.value} " in text and "the role" in text}
         assert refused == {method for method in there if role not in ALLOWED[method]}
-        assert grpc.StatusCode.INTERNAL not in there.values()
-        assert first_answer(channel, "/heliotrope.v1.OperatorService/Unheard") is grpc.StatusCode.UNIMPLEMENTED
+        assert {there[method][0] for method in refused} <= {grpc.StatusCode.PERMISSION_DENIED}
+        assert grpc.StatusCode.INTERNAL not in {code for code, _ in there.values()}
+        assert first_answer(channel, "/heliotrope.v1.OperatorService/Unheard")[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_joiner_may_enrol_and_nothing_else() -> None:

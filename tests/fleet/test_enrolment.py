@@ -138,6 +138,7 @@ def test_a_lost_answer_is_given_again_and_another_key_is_not(fleet: LocalFleet) 
         joining.join(token, fleet.address, fleet.folder / "identities" / "a")
 
 
+@pytest.mark.slow
 def test_a_certificate_of_seconds_is_renewed_under_a_running_job(fleet: LocalFleet, truth: Truth) -> None:
     """Longer than the first certificate lives; neither the job nor a move notices."""
     ca = authority.open(fleet.folder / "ca")
