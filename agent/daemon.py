@@ -17,13 +17,13 @@ from pathlib import Path
 
 import msgspec
 
-from heliotrope.foundation import failpoints, identity, tls
+from heliotrope.foundation import failpoints, tls
 from heliotrope.foundation.clock import Clock, SystemClock
-from heliotrope.foundation.errors import Conflict, Denied, InvalidInput, Unreachable
+from heliotrope.foundation.errors import Conflict, Denied, InvalidInput
 from heliotrope.foundation.identity import Identity, Role
+from heliotrope.foundation.keyring import Keyring
 from heliotrope.foundation.model import Inventory, Versions
 from heliotrope.foundation.sdnotify import Notifier
-from heliotrope.foundation.tickets import Ticket, TicketVerifier
 from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 from heliotrope.v1 import fleet_pb2 as pb
 
@@ -43,6 +43,7 @@ from .link import Link
 from .logship import LogShipper
 from .orders import Command
 from .power.monitor import PowerMonitor
+from .renewal import Renewal
 from .runner import Runner
 from .session import Greeting, Session
 from .spool import Spool, SpoolConfig
@@ -50,6 +51,7 @@ from .telemetry import Telemetry
 from .transfer.handshake import Address
 from .transfer.result import Progress
 from .transfer.server import ServerOptions, TransferServer
+from .trust import Trust
 from .vault import Vault
 
 log = logging.getLogger("heliotrope.agent")
@@ -69,23 +71,7 @@ class Agent:
     executor: Executor
     link: Link
     session: Session
-
-
-class Signer:
-    """The coordinator's certificate, for checking tickets; known once a session was opened."""
-
-    def __init__(self, own: Identity) -> None:
-        self._own = own
-        self._verifier: TicketVerifier | None = None
-
-    def learn(self, welcome: pb.Welcome) -> None:
-        """Raises Denied when the certificate is not a coordinator's of this fleet."""
-        self._verifier = TicketVerifier(self._own.ca_pem, welcome.coordinator_certificate_pem)
-
-    def __call__(self, blob: bytes) -> Ticket:
-        if self._verifier is None:
-            raise Unreachable("cannot check a ticket: this agent has not met its coordinator yet; it is tried again")
-        return self._verifier(blob)
+    renewal: Renewal
 
 
 def run(config: AgentConfig, folder: Path) -> None:
@@ -107,7 +93,7 @@ async def serve(config: AgentConfig, folder: Path) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        session = asyncio.create_task(agent.session.run())
+        session, renewal = asyncio.create_task(agent.session.run()), asyncio.create_task(agent.renewal.run())
         notifier.ready(f"transfers on port {agent.server.address[1]}")
         log.info("agent ready, transfers on port %d", agent.server.address[1])
         interval_s = (notifier.watchdog_interval_s or 20.0) / 2
@@ -116,6 +102,7 @@ async def serve(config: AgentConfig, folder: Path) -> None:
                 await asyncio.wait_for(stopping.wait(), interval_s)
             notifier.watchdog()
         notifier.stopping()
+        renewal.cancel()
         await close(agent, session)
 
 
@@ -149,7 +136,8 @@ def only_one(state_dir: Path) -> Iterator[None]:
 
 def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) -> Agent:
     """Everything, in the order in which each part needs the ones before it."""
-    own = identity.load(folder / config.identity)
+    keyring = Keyring(folder / config.identity, clock=clock)
+    own = keyring.current
     if own.name.role is not Role.AGENT:
         raise Denied(f"field identity: {own.name} is no agent's; `heliotrope ca issue --role agent`")
     devices = gpus.find()
@@ -164,14 +152,15 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         ),
         held,
     )
-    signer = Signer(own)
+    trust = Trust(state_dir / "revocations.json", own, clock)
     server = TransferServer(
         tls.server_context(own),
         _listen(config.transfer.listen),
         name=own.name,
-        verify_ticket=signer,
+        verify_ticket=trust.verify_ticket,
         open_source=vault.open_source,
         open_base=vault.open_base,
+        admit=trust.admit,
         options=ServerOptions(
             memory_bytes=int(config.transfer.memory_bytes), rate=config.transfer.rate_limit_bytes_per_s or None
         ),
@@ -220,7 +209,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         logs=LogShipper(),
         clock=clock,
         reconnect_s=config.reconnect_s,
-        on_welcome=signer.learn,
+        trust=trust,
     )
     preparer = Preparer(
         held=held,
@@ -241,7 +230,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         config=config.transfer,
         reserve_bytes=config.store.reserve_bytes,
         clock=clock,
-        ends=lambda: Ends(own.name, tls.client_context(own), signer),
+        ends=lambda: Ends(own.name, tls.client_context(keyring.current), trust.verify_ticket, trust.admit),
         on_progress=_Progress(asyncio.get_running_loop(), session, clock),
         relay=link.relay,
     )
@@ -250,7 +239,14 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     )
     session.use(executor)
     known = inventory.collect(config, devices, _advertised(config), state_dir)
-    return Agent(spool, monitor, server, runner, executor, link, session)
+
+    def renewed(own: Identity) -> None:
+        server.use(tls.server_context(own))
+        link.use(own)
+        session.reopen()
+
+    renewal = Renewal(keyring, link.renew, renewed, clock)
+    return Agent(spool, monitor, server, runner, executor, link, session, renewal)
 
 
 class _Once:

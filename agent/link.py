@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc.aio
 
 from heliotrope.foundation import tls
-from heliotrope.foundation.errors import HeliotropeError, Unreachable
+from heliotrope.foundation.errors import HeliotropeError, Unreachable, by_name
 from heliotrope.foundation.identity import Identity
-from heliotrope.v1 import common_pb2, fleet_pb2_grpc
+from heliotrope.v1 import common_pb2, fleet_pb2_grpc, identity_pb2_grpc
 from heliotrope.v1 import fleet_pb2 as pb
+from heliotrope.v1 import identity_pb2 as pb_identity
 
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # fleets are dialled directly; a proxy for the web is not one for them
@@ -19,16 +21,45 @@ OPTIONS = (
 )
 
 
+ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see the coordinator's guard
+CLOSE_GRACE_S = 86_400.0  # a job's files may be on their way, over a slow link
+RENEW_TIMEOUT_S = 30.0
+
+
 class Link:
     """One channel; it reconnects by itself, a session on it does not."""
 
     def __init__(self, address: str, identity: Identity) -> None:
         self.address = address
-        self._channel = tls.grpc_aio_channel(address, identity, OPTIONS)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._open(identity)
+
+    def _open(self, identity: Identity) -> None:
+        self._channel = tls.grpc_aio_channel(self.address, identity, OPTIONS)
         self.stub = fleet_pb2_grpc.FleetServiceStub(self._channel)
+        self._identities = identity_pb2_grpc.IdentityServiceStub(self._channel)
+
+    def use(self, identity: Identity) -> None:
+        """Show another certificate from the next call on; calls that are under way may end in peace."""
+        closing = asyncio.create_task(self._channel.close(grace=CLOSE_GRACE_S))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._open(identity)
 
     async def close(self) -> None:
+        for closing in self._closing:
+            closing.cancel()
         await self._channel.close()
+
+    async def renew(self, csr_pem: bytes) -> bytes:
+        """A signing request to a certificate, both PEM. Raises the coordinator's refusal, or Unreachable."""
+        try:
+            answer = await self._identities.Renew(pb_identity.RenewRequest(csr_pem=csr_pem), timeout=RENEW_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            kind = dict(error.trailing_metadata() or ()).get(ERROR_KIND)
+            failure = by_name(str(kind)) if kind is not None else Unreachable
+            raise failure(f"cannot renew this agent's certificate: {error.details()}") from error
+        return bytes(answer.certificate_pem)
 
     async def fetch_bundle(self, job_id: str) -> AsyncIterator[bytes]:
         """A job's archive in pieces. Raises Unreachable."""

@@ -18,6 +18,7 @@ from heliotrope.foundation import wire
 from heliotrope.foundation.clock import Clock, boot_id
 from heliotrope.foundation.errors import HeliotropeError, Unreachable
 from heliotrope.foundation.model import CommandResult, Inventory, JobReport, LogStream, Versions
+from heliotrope.foundation.revocation import Revocation
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import fleet_pb2 as pb
 
@@ -27,6 +28,7 @@ from .link import Link
 from .logship import LogShipper
 from .runner import Runner
 from .telemetry import Telemetry
+from .trust import Trust
 
 log = logging.getLogger("heliotrope.agent.session")
 
@@ -58,7 +60,7 @@ class Session:
         logs: LogShipper,
         clock: Clock,
         reconnect_s: float,
-        on_welcome: Callable[[pb.Welcome], None],
+        trust: Trust,
     ) -> None:
         self._link = link
         self._greeting = greeting
@@ -67,13 +69,15 @@ class Session:
         self._logs = logs
         self._clock = clock
         self._reconnect_s = reconnect_s
-        self._on_welcome = on_welcome
+        self._trust = trust
         self._executor: Executor | None = None
-        self._outgoing: asyncio.Queue[pb.AgentMessage] | None = None
+        self._outgoing: asyncio.Queue[pb.AgentMessage | None] | None = None
         self._heartbeat_id = 0
         self._sent_at_s: dict[int, float] = {}
         self._grants: dict[tuple[str, int], asyncio.Future[float]] = {}
         self.connected = False
+        self._moving_on = False
+        self._hurry = asyncio.Event()
 
     def use(self, executor: Executor) -> None:
         """The executor sends through the session and takes from it: one of the two must come first."""
@@ -86,6 +90,9 @@ class Session:
             begun_s = self._clock.monotonic_s()
             try:
                 await self._serve()
+                if self._moving_on:
+                    log.info("opening the session again, with the new identity")
+                    continue
                 log.warning("the coordinator closed the session")
             except grpc.aio.AioRpcError as error:
                 log.warning("no session with %s: %s", self._link.address, error.details())
@@ -95,8 +102,15 @@ class Session:
                 self._leave()
             if self._clock.monotonic_s() - begun_s > RECONNECT_LIMIT_S:
                 back_off_s = self._reconnect_s
-            await asyncio.sleep(back_off_s)
+            await self._back_off(back_off_s)
             back_off_s = min(back_off_s * 1.5, RECONNECT_LIMIT_S)
+
+    def reopen(self) -> None:
+        """End the stream in good order and open another at once: the link has a new identity to show."""
+        self._hurry.set()
+        if self._outgoing is not None:
+            self._outgoing.put_nowait(None)
+            self._outgoing, self._moving_on = None, True
 
     # -- what the other parts send
 
@@ -113,7 +127,7 @@ class Session:
     async def ask_lease(self, job_id: str, epoch: int) -> float:
         """The boot time at which a granted renewal was sent. Raises Unreachable without an answer or a grant."""
         future = self._grants.setdefault((job_id, epoch), asyncio.get_running_loop().create_future())
-        self._heartbeat(extra=((job_id, epoch),))
+        self._heartbeat()
         try:
             return await asyncio.wait_for(asyncio.shield(future), LEASE_ANSWER_S)
         except TimeoutError as error:
@@ -121,17 +135,34 @@ class Session:
         finally:
             self._grants.pop((job_id, epoch), None)
 
+    async def _back_off(self, wait_s: float) -> None:
+        """Cut short by a new identity: with that one the coordinator may answer otherwise."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), wait_s)
+
     # -- one session
 
     async def _serve(self) -> None:
-        outgoing: asyncio.Queue[pb.AgentMessage] = asyncio.Queue()
+        self._moving_on = False
+        self._hurry.clear()
+        outgoing: asyncio.Queue[pb.AgentMessage | None] = asyncio.Queue()
+        try:
+            await self._converse(outgoing)
+        finally:
+            outgoing.put_nowait(None)  # lets go of what feeds the stream, also when it was refused
+
+    async def _converse(self, outgoing: asyncio.Queue[pb.AgentMessage | None]) -> None:
         call = self._link.stub.Session(_drain(outgoing))
         outgoing.put_nowait(pb.AgentMessage(hello=self._hello()))
         first = await call.read()
         if first is grpc.aio.EOF or first.WhichOneof("kind") != "welcome":
             raise Unreachable("the coordinator did not answer the hello; it is tried again")
         welcome = first.welcome
-        self._on_welcome(welcome)
+        self._trust.learn_signers([welcome.coordinator_certificate_pem])
+        if self._hurry.is_set():  # the identity changed since this stream was dialled: not to be used any more
+            self._moving_on = True
+            call.cancel()
+            return
         self._outgoing, self.connected = outgoing, True
         log.info("session with %s open", self._link.address)
         self._telemetry.restart(welcome.spool_acknowledged)
@@ -178,6 +209,14 @@ class Session:
             await self._granted(message.lease_grant)
         elif kind == "acknowledgement":
             self._acknowledged(message.acknowledgement)
+        elif kind == "trust":
+            self._trusted(message.trust)
+        elif kind == "probe":
+            self._heartbeat()
+
+    def _trusted(self, message: pb.Trust) -> None:
+        self._trust.learn_signers(message.coordinator_certificates_pem)
+        self._trust.learn_revocations([wire.from_message(entry, Revocation) for entry in message.revocations])
 
     async def _granted(self, grant: pb.LeaseGrant) -> None:
         sent_s = self._sent_at_s.pop(grant.heartbeat_id, None)
@@ -208,12 +247,13 @@ class Session:
             self._heartbeat()
             await asyncio.sleep(interval_s)
 
-    def _heartbeat(self, extra: tuple[tuple[str, int], ...] = ()) -> None:
+    def _heartbeat(self) -> None:
+        """Leases that are held, and those that are waited for: their first asking may have gone down with a session."""
         self._heartbeat_id += 1
         power = self._telemetry.current()
         heartbeat = pb.Heartbeat(
             heartbeat_id=self._heartbeat_id,
-            leases=[pb.Lease(job_id=job_id, epoch=epoch) for job_id, epoch in {*self._runner.leases(), *extra}],
+            leases=[pb.Lease(job_id=job_id, epoch=epoch) for job_id, epoch in {*self._runner.leases(), *self._grants}],
             power_w=power.total_w if power.device_w else None,
             power_estimated=power.is_estimated,
             job_power_w=power.job_w,
@@ -237,6 +277,6 @@ class Session:
             self._outgoing.put_nowait(message)
 
 
-async def _drain(queue: asyncio.Queue[pb.AgentMessage]) -> AsyncIterator[pb.AgentMessage]:
-    while True:
-        yield await queue.get()
+async def _drain(queue: asyncio.Queue[pb.AgentMessage | None]) -> AsyncIterator[pb.AgentMessage]:
+    while (message := await queue.get()) is not None:
+        yield message

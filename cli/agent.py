@@ -10,23 +10,34 @@ from heliotrope.agent import daemon
 from heliotrope.agent.config import AgentConfig
 from heliotrope.foundation import config as configuration
 from heliotrope.foundation import identity
-from heliotrope.foundation.errors import Denied
+from heliotrope.foundation.errors import Denied, InvalidInput
 from heliotrope.foundation.identity import Role
 
 from . import output
+from .join import join
 
 
-@click.command()
-@click.option("--config", "path", required=True, metavar="FILE", type=click.Path(path_type=Path), help="TOML or JSON.")
+@click.group(invoke_without_command=True)
+@click.option("--config", "path", metavar="FILE", type=click.Path(path_type=Path), help="TOML or JSON.")
 @click.option("--check", is_flag=True, help="Read and check configuration and identity, then end.")
 @output.log_options
-def agent(path: Path, check: bool) -> None:
+@click.pass_context
+def agent(context: click.Context, path: Path | None, check: bool) -> None:
     """Run the node's agent until SIGTERM; its jobs run on. Relative paths in FILE are relative to it."""
+    if context.invoked_subcommand is not None:
+        if path is not None or check:
+            raise InvalidInput("field --config: it goes after the verb: heliotrope agent join ... --config FILE")
+        return
+    if path is None:
+        raise click.UsageError("Missing option '--config'.", context)
     config = configuration.load(path, AgentConfig)
     if check:
         _check(path, config)
     else:
         daemon.run(config, path.parent)
+
+
+agent.add_command(join)
 
 
 def _check(path: Path, config: AgentConfig) -> None:

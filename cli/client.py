@@ -24,7 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from heliotrope.foundation import errors, tls, wire
 from heliotrope.foundation.errors import DeadlineExceeded, Denied, HeliotropeError, Incompatible, Unreachable
 from heliotrope.foundation.jobspec import JobSpec
-from heliotrope.v1 import common_pb2, operator_pb2_grpc
+from heliotrope.v1 import common_pb2, identity_pb2, identity_pb2_grpc, operator_pb2_grpc
 from heliotrope.v1 import operator_pb2 as pb
 
 from . import connection
@@ -100,6 +100,7 @@ class Operator:
         self._call_timeout_s = call_timeout_s
         self._channel = tls.grpc_channel(target.address, target.identity, OPTIONS)
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
+        self._identities = identity_pb2_grpc.IdentityServiceStub(self._channel)
 
     def __enter__(self) -> Operator:
         return self
@@ -188,6 +189,22 @@ class Operator:
 
     def forget(self, node_id: str, *, request_id: str) -> Record:
         return self._call(self._stub.ForgetNode, pb.ForgetNodeRequest(request_id=request_id, node_id=node_id))
+
+    # -- identities
+
+    def identities(self, *, include_expired: bool) -> Record:
+        request = identity_pb2.ListIdentitiesRequest(include_expired=include_expired)
+        return self._call(self._identities.ListIdentities, request)
+
+    def revoke(self, subject: str, *, reason: str, request_id: str) -> Record:
+        request = identity_pb2.RevokeIdentityRequest(request_id=request_id, subject=subject, reason=reason)
+        return self._call(self._identities.RevokeIdentity, request)
+
+    def certify(self, csr_pem: bytes) -> bytes:
+        """A signing request to a certificate of the caller's own name, both PEM."""
+        with self._translated():
+            request = identity_pb2.RenewRequest(csr_pem=csr_pem)
+            return bytes(self._identities.Renew(request, timeout=self._call_timeout_s).certificate_pem)
 
     def _call(self, rpc: Any, request: Any) -> Record:
         with self._translated():

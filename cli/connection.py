@@ -47,10 +47,15 @@ def find(coordinator: str | None, identity_folder: Path | None, environment: Map
         raise _missing("find the coordinator", "--coordinator HOST:PORT", COORDINATOR_VARIABLE, "coordinator", path)
     if folder is None:
         raise _missing("tell the coordinator who asks", "--identity DIR", IDENTITY_VARIABLE, "identity", path)
+    check_address(address)
+    return Target(address, identity.load(folder))
+
+
+def check_address(address: str) -> None:
+    """Raises InvalidInput unless it is HOST:PORT."""
     matched = _ADDRESS.fullmatch(address)
     if matched is None or not 0 < int(matched[2]) < 65536:
         raise InvalidInput(f"field coordinator: {address!r} is not HOST:PORT; write for instance 10.0.0.5:7440")
-    return Target(address, identity.load(folder))
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:

@@ -56,9 +56,7 @@ def install(*, coordinator: bool, agent: bool, root: Path, program: Path | None,
     _show(steps, dry_run, as_json)
     if live and not as_json and not dry_run:
         units = " ".join(installation.unit(part) for part in parts)
-        click.echo(
-            f"\nnext: edit {installation.CONFIGURATION}, issue the certificates, then: systemctl enable --now {units}"
-        )
+        click.echo(f"\nnext: {_next_step(parts)}, then: systemctl enable --now {units}")
         click.echo(f"after an upgrade: systemctl restart {units} (running jobs are left running)")
 
 
@@ -87,6 +85,13 @@ def uninstall(*, coordinator: bool, agent: bool, root: Path, purge: bool, dry_ru
     if live and steps:
         steps.append(manager.forget())
     _show(steps, dry_run, as_json)
+
+
+def _next_step(parts: Sequence[str]) -> str:
+    edit = f"edit {installation.CONFIGURATION}"
+    if "coordinator" in parts:
+        return f"{edit}, issue the certificates"
+    return f"heliotrope agent join TOKEN HOST:PORT, {edit}"
 
 
 def _chosen(coordinator: bool, agent: bool) -> list[str]:

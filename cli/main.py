@@ -43,6 +43,7 @@ VERBS = {
     "install": Verb("heliotrope.cli.install:install", "Make the coordinator or the agent services of systemd."),
     "uninstall": Verb("heliotrope.cli.install:uninstall", "Take the services away again."),
     "ca": Verb("heliotrope.cli.ca:ca", "Make a fleet's certificate authority and certificates."),
+    "identity": Verb("heliotrope.cli.identity:identity", "List and revoke certificates, and renew your own."),
     "job": Verb("heliotrope.cli.job:job", "Submit, watch, move and fetch jobs."),
     "node": Verb("heliotrope.cli.node:node", "List, show and drain nodes."),
     "site": Verb("heliotrope.cli.site:site", "List and show sites."),

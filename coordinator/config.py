@@ -57,6 +57,13 @@ class LedgerConfig(Strict):
     interval_s: Positive = 300.0
 
 
+class EnrolmentConfig(Strict):
+    """Joining and renewal of certificates; without an authority they are issued and copied by hand."""
+
+    authority: str = ""  # the folder of the fleet's authority, as `heliotrope ca init` makes it
+    certificate_s: Positive = 365 * 86_400.0  # life of a certificate; a third of it is the outage that renewal survives
+
+
 class CoordinatorConfig(Strict):
     """Everything ``heliotrope coordinator --config FILE`` reads. Relative paths are relative to the file."""
 
@@ -70,5 +77,6 @@ class CoordinatorConfig(Strict):
     planner: PlannerConfig = PlannerConfig()
     saga: SagaConfig = SagaConfig()
     ledger: LedgerConfig = LedgerConfig()
+    enrolment: EnrolmentConfig = EnrolmentConfig()
     bundle_limit_bytes: Count = 4 * 1024**3
     log_limit_bytes: Count = 256 * 1024**2  # per job

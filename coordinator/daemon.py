@@ -15,18 +15,20 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from heliotrope.foundation import failpoints, identity, tickets, tls
+from heliotrope.foundation import failpoints, tickets, tls
 from heliotrope.foundation.clock import Clock, SystemClock
 from heliotrope.foundation.errors import Conflict, Denied, InvalidInput
 from heliotrope.foundation.identity import Identity, Role
+from heliotrope.foundation.keyring import Keyring
 from heliotrope.foundation.sdnotify import Notifier
-from heliotrope.v1 import fleet_pb2, fleet_pb2_grpc, operator_pb2, operator_pb2_grpc
+from heliotrope.v1 import fleet_pb2, fleet_pb2_grpc, identity_pb2, identity_pb2_grpc, operator_pb2, operator_pb2_grpc
 
 from .bundles import BundleStore
 from .config import CoordinatorConfig
 from .engine import Engine
 from .forecasts.clock import TraceClock
 from .forecasts.site import SiteForecast, open_site
+from .issuer import Issuer
 from .logstore import LogStore
 from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
@@ -34,14 +36,17 @@ from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
 from .managers.saga import Saga
 from .managers.world import TicketRequest, World
+from .server.calls import OpenCalls
 from .server.changes import Changes
 from .server.fleet import FleetServicer
 from .server.guard import Guard
+from .server.identities import IdentityServicer
 from .server.intake import Intake
 from .server.operator import OperatorServicer
 from .server.relays import Relays
 from .server.sessions import Sessions
 from .server.views import Views
+from .server.warden import Warden
 from .state.database import Database
 
 log = logging.getLogger("heliotrope.coordinator")
@@ -57,6 +62,7 @@ class Coordinator:
     database: Database
     sessions: Sessions
     server: grpc.aio.Server
+    warden: Warden
     address: str
 
 
@@ -70,7 +76,9 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
     """The one loop: ready, fed to the watchdog while the state thread beats, stopped in reverse order."""
     coordinator = wire_up(config, folder, SystemClock())
     coordinator.engine.start()
+    await coordinator.warden.refresh()  # before anybody is let in: what was revoked stays out over a restart
     await coordinator.server.start()
+    warden = asyncio.create_task(coordinator.warden.run())
     notifier = Notifier.from_environment()
     notifier.ready(f"serving on {coordinator.address}")
     log.info("coordinator ready on %s", coordinator.address)
@@ -86,6 +94,7 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
         await coordinator.engine.run(lambda _tx: None, ensure=False)
         notifier.watchdog()
     notifier.stopping()
+    warden.cancel()
     coordinator.sessions.close_all()
     await coordinator.server.stop(grace=2.0)
     coordinator.engine.stop()
@@ -95,9 +104,11 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
 def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinator:
     """Everything, in the order in which each part needs the ones before it."""
     loop = asyncio.get_running_loop()
-    own = identity.load(folder / config.identity)
+    keyring = Keyring(folder / config.identity, clock=clock)
+    own = keyring.current
     if own.name.role is not Role.COORDINATOR:
         raise Denied(f"field identity: {own.name} is no coordinator's; `heliotrope ca issue --role coordinator`")
+    issuer = Issuer.open(config.enrolment, folder, own, clock)
     state_dir = (folder / config.state_dir).resolve()
     # Sites before anything with effects: a missing trace must not leave a half-started coordinator.
     sites = open_sites(config, folder, state_dir, clock)
@@ -107,7 +118,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         clock=clock,
         config=config,
         sites=sites,
-        sign_ticket=lambda request: sign_ticket(own, clock, request),
+        sign_ticket=lambda request: sign_ticket(keyring.current, clock, request),
         wake=lambda node_id: _threadsafe(loop, sessions, node_id),
         changed=changes.notify,
         started_at_s=clock.boottime_s(),
@@ -116,6 +127,8 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga)])
+    calls = OpenCalls()
+    warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
     intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, logs=logs)
@@ -128,7 +141,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         intake=intake,
         bundles=bundles,
         relays=relays,
-        certificate_pem=own.certificate_pem,
+        warden=warden,
     )
     operator = OperatorServicer(
         world=world,
@@ -140,8 +153,10 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         relays=relays,
         changes=changes,
     )
-    server, address = _server(config, own, fleet, operator)
-    return Coordinator(engine, database, sessions, server, address)
+    identities = IdentityServicer(engine=engine, issuer=issuer, warden=warden, clock=clock)
+    server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)
+    address = _listen(server, config, keyring)
+    return Coordinator(engine, database, sessions, server, warden, address)
 
 
 def open_sites(config: CoordinatorConfig, folder: Path, state_dir: Path, clock: Clock) -> dict[str, SiteForecast]:
@@ -207,28 +222,35 @@ def _threadsafe(loop: asyncio.AbstractEventLoop, sessions: Sessions, node_id: st
 
 
 def _server(
-    config: CoordinatorConfig, own: Identity, fleet: FleetServicer, operator: OperatorServicer
-) -> tuple[grpc.aio.Server, str]:
+    guard: Guard, fleet: FleetServicer, operator: OperatorServicer, identities: IdentityServicer
+) -> grpc.aio.Server:
     options = [
         *tls.SERVER_OPTIONS,
         ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
         ("grpc.max_send_message_length", MESSAGE_LIMIT_BYTES),
     ]
-    server = grpc.aio.server(interceptors=[Guard(own.name.fleet)], options=options)
+    server = grpc.aio.server(interceptors=[guard], options=options)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(operator, server)
+    identity_pb2_grpc.add_IdentityServiceServicer_to_server(identities, server)
     names = [
         fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name,
         operator_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name,
+        identity_pb2.DESCRIPTOR.services_by_name["IdentityService"].full_name,
     ]
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     for name in ["", *names]:
         checks._server_status[name] = health_pb2.HealthCheckResponse.SERVING
     reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    return server
+
+
+def _listen(server: grpc.aio.Server, config: CoordinatorConfig, keyring: Keyring) -> str:
+    """The address. Raises Conflict when it cannot be had."""
     host, _, _ = config.listen.rpartition(":")
     try:
-        port = server.add_secure_port(config.listen, tls.grpc_server_credentials(own))
+        port = server.add_secure_port(config.listen, tls.grpc_server_credentials(lambda: keyring.current))
     except RuntimeError as error:
         raise Conflict(f"cannot listen on {config.listen}: {error}; is another coordinator running there?") from error
-    return server, f"{host}:{port}"
+    return f"{host}:{port}"

@@ -69,6 +69,10 @@ class Engine:
         future: Future[T] = Future()
 
         def task() -> bool:
+            # Whoever waited may be gone (its call was ended): then nothing is done. From here on it cannot be
+            # cancelled, so that the result always finds its future as it should be.
+            if not future.set_running_or_notify_cancel():
+                return False
             try:
                 with self._database.transaction() as tx:
                     result = change(tx)

@@ -1,7 +1,7 @@
 """A fleet's certificate authority: a folder with its certificate, its key and a record of everything it signed.
 
-The records (``issued/SERIAL.json``) are written before a certificate is handed out, so that renewal and
-revocation can always find by serial what exists in a name; a record without a holder does no harm.
+A certificate is on record before it is handed out (:mod:`.authority_records`), so that revocation can always find by
+serial what exists in a name; a record without a holder does no harm.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from . import certificates, identity, records
+from . import certificates, identity, revocation, signing_request
+from .authority_records import AuthorityRecords, IssuedRecord
+from .certificates import BACKDATE
 from .clock import Clock, SystemClock
-from .errors import Conflict, InvalidInput
+from .errors import InvalidInput, NotFound
 from .identity import CA_FILE, CERTIFICATE_FILE, KEY_FILE, Name, Role
+from .revocation import Revocation
 
 AUTHORITY_DAYS = 3650
 DEFAULT_DAYS = 365
+DEFAULT_LIFETIME = timedelta(days=DEFAULT_DAYS)
+JOIN_TOKEN_S = 3600.0
+JOIN_TOKEN_LIMIT_S = 7 * 86_400
 COORDINATOR_HOST = "coordinator.heliotrope.internal"  # what gRPC's TLS checks instead of the address it dialled
 
 _CA_KEY_FILE = "ca.key"
-_ISSUED_FOLDER = "issued"
 _RESERVED_ZONE = "heliotrope.internal"
-_BACKDATE = timedelta(minutes=5)  # fleets' clocks differ by less than this; more would revive a stolen old clock
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 _SYSTEM_CLOCK = SystemClock()
 
@@ -58,16 +61,6 @@ class Credentials:
         identity.write_folder(folder, files)
 
 
-class IssuedRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the authority remembers of a certificate; ``serial`` is hexadecimal, ``version`` that of this record."""
-
-    version: int = 1
-    serial: str
-    name: str
-    not_before_utc: datetime
-    expires_utc: datetime
-
-
 class Authority:
     """An opened authority. Make one with :func:`create` or :func:`open`."""
 
@@ -79,6 +72,7 @@ class Authority:
         self.certificate = certificate
         self._key = key
         self._clock = clock
+        self._records = AuthorityRecords(folder)
 
     @property
     def ca_pem(self) -> bytes:
@@ -102,68 +96,87 @@ class Authority:
 
         Raises InvalidInput naming the field, Denied when this machine's clock is outside the authority's validity.
         """
-        name = Name(self.fleet, role, id)
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self.certify(key.public_key(), name, days=days, addresses=addresses)
-        return Credentials(
-            name=name,
-            serial=f"{certificate.serial_number:x}",
-            not_before_utc=certificate.not_valid_before_utc,
-            expires_utc=certificate.not_valid_after_utc,
-            ca_pem=self.ca_pem,
-            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
-            key_pem=_key_pem(key),
-        )
+        most = self._left().days
+        if not 1 <= days <= most:
+            raise InvalidInput(f"field days: {days} is outside 1..{most}, what is left of the authority; choose fewer")
+        return self._issue(Name(self.fleet, role, id), timedelta(days=days), addresses)
+
+    def issue_joiner(self, node_id: str, *, valid_s: float = JOIN_TOKEN_S) -> Credentials:
+        """What goes into a join token: it may enrol that node, once. Raises as :meth:`issue`."""
+        if not 1 <= valid_s <= JOIN_TOKEN_LIMIT_S:
+            raise InvalidInput(f"field valid_s: {valid_s:g} is outside 1..{JOIN_TOKEN_LIMIT_S}; a token is short-lived")
+        return self._issue(Name(self.fleet, Role.JOINER, node_id), timedelta(seconds=valid_s), ())
 
     def certify(
         self,
         public_key: ec.EllipticCurvePublicKey,
         name: Name,
         *,
-        days: int = DEFAULT_DAYS,
+        lifetime: timedelta = DEFAULT_LIFETIME,
         addresses: Sequence[str] = (),
     ) -> x509.Certificate:
-        """Sign a key that its holder made itself (enrolment, renewal), and record it. Raises as :meth:`issue`."""
+        """Sign a key that its holder made itself (enrolment, renewal), and record it.
+
+        It ends with the authority at the latest. Raises as :meth:`issue`.
+        """
         if name.fleet != self.fleet:
             raise InvalidInput(f"field fleet: {name.fleet!r} is not this authority's fleet {self.fleet!r}; use its own")
-        begin, end = self._period(days)
+        lifetime = min(lifetime, self._left())
+        now_utc = self._clock.utc()
+        begin, end = max(now_utc - BACKDATE, self.not_before_utc), now_utc + lifetime
         builder = _base(_subject(name.id), self.certificate.subject, public_key, begin, end)
         for extension, critical in _leaf_extensions(name, addresses, self.certificate, public_key):
             builder = builder.add_extension(extension, critical)
         certificate = builder.sign(self._key, hashes.SHA256())
-        self._record(name, certificate)
+        self._records.add(
+            IssuedRecord(
+                serial=certificates.serial(certificate),
+                name=str(name),
+                not_before_utc=certificate.not_valid_before_utc,
+                expires_utc=certificate.not_valid_after_utc,
+            )
+        )
         return certificate
 
     def issued(self) -> list[IssuedRecord]:
         """Everything this authority signed, oldest first. Raises Corrupt for a damaged record."""
-        paths = sorted((self.folder / _ISSUED_FOLDER).glob("*.json"))
-        return sorted((records.load(path, IssuedRecord) for path in paths), key=lambda r: (r.not_before_utc, r.serial))
+        return self._records.issued()
 
-    def _period(self, days: int) -> tuple[datetime, datetime]:
-        now_utc = self._clock.utc()
-        certificates.check_times(self.certificate, now_utc, f"the authority in {self.folder}")
-        most = (self.expires_utc - now_utc).days
-        if not 1 <= days <= most:
-            raise InvalidInput(f"field days: {days} is outside 1..{most}, what is left of the authority; choose fewer")
-        begin = max(now_utc - _BACKDATE, self.not_before_utc)
-        return begin, now_utc + timedelta(days=days)
+    def revoke(self, subject: str, *, reason: str = "") -> Revocation:
+        """Put a revocation on record: ``subject`` as :func:`revocation.parse_subject` takes it.
 
-    def _record(self, name: Name, certificate: x509.Certificate) -> None:
-        folder = self.folder / _ISSUED_FOLDER
-        serial = f"{certificate.serial_number:x}"
-        record = IssuedRecord(
-            serial=serial,
-            name=str(name),
+        It takes effect at a coordinator that holds this folder. Raises InvalidInput, NotFound for a serial that this
+        authority never signed, Conflict when it cannot be written.
+        """
+        parsed = revocation.parse_subject(subject, self.fleet)
+        entry = Revocation(subject=parsed, revoked_utc=self._clock.utc(), reason=reason[: revocation.REASON_LIMIT])
+        if not entry.is_name and all(record.serial != parsed for record in self.issued()):
+            raise NotFound(f"cannot revoke {parsed}: this authority signed no such serial; see: heliotrope ca show")
+        self._records.revoke(entry)
+        return entry
+
+    def revoked(self) -> list[Revocation]:
+        """The revocations on record, oldest first. Raises Corrupt for a damaged record."""
+        return self._records.revoked()
+
+    def _issue(self, name: Name, lifetime: timedelta, addresses: Sequence[str]) -> Credentials:
+        key = signing_request.new_key()
+        certificate = self.certify(key.public_key(), name, lifetime=lifetime, addresses=addresses)
+        return Credentials(
+            name=name,
+            serial=certificates.serial(certificate),
             not_before_utc=certificate.not_valid_before_utc,
             expires_utc=certificate.not_valid_after_utc,
+            ca_pem=self.ca_pem,
+            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
+            key_pem=signing_request.key_pem(key),
         )
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            records.save(folder / f"{serial}.json", record)
-        except OSError as error:
-            raise Conflict(
-                f"cannot record a certificate in {folder}: {error.strerror}; make it writable, nothing was issued"
-            ) from error
+
+    def _left(self) -> timedelta:
+        """What is left of the authority's own life. Raises Denied when there is none, or the clock is wrong."""
+        now_utc = self._clock.utc()
+        certificates.check_times(self.certificate, now_utc, f"the authority in {self.folder}")
+        return self.expires_utc - now_utc
 
 
 def create(folder: Path, fleet: str, *, clock: Clock = _SYSTEM_CLOCK) -> Authority:
@@ -176,12 +189,12 @@ def create(folder: Path, fleet: str, *, clock: Clock = _SYSTEM_CLOCK) -> Authori
     now_utc = clock.utc()
     subject = _subject(f"Heliotrope fleet {fleet}"[:64])  # X.509 caps a common name at 64 characters
     end = now_utc + timedelta(days=AUTHORITY_DAYS)
-    builder = _base(subject, subject, key.public_key(), now_utc - _BACKDATE, end)
+    builder = _base(subject, subject, key.public_key(), now_utc - BACKDATE, end)
     for extension, critical in _authority_extensions(fleet, key.public_key()):
         builder = builder.add_extension(extension, critical)
     certificate = builder.sign(key, hashes.SHA256())
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    identity.write_folder(folder, {CA_FILE: (pem, 0o644), _CA_KEY_FILE: (_key_pem(key), 0o600)})
+    identity.write_folder(folder, {CA_FILE: (pem, 0o644), _CA_KEY_FILE: (signing_request.key_pem(key), 0o600)})
     return Authority(folder, fleet, certificate, key, clock)
 
 
@@ -200,12 +213,6 @@ def open(folder: Path, *, clock: Clock = _SYSTEM_CLOCK) -> Authority:
 
 def _subject(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
 
 
 def _base(

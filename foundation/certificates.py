@@ -6,7 +6,7 @@ and they turn "certificate verify failed" into a sentence that says which of the
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from .errors import Denied, InvalidInput
 
 SCHEME = "heliotrope://"
+BACKDATE = timedelta(minutes=5)  # fleets' clocks differ by less than this; more would revive a stolen old clock
 
 
 def parse(pem: bytes, what: str) -> x509.Certificate:
@@ -49,6 +50,16 @@ def public_key(certificate: x509.Certificate, what: str) -> ec.EllipticCurvePubl
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidInput(f"cannot use {what}: its key is not EC P-256; have it issued by `heliotrope ca issue`")
     return key
+
+
+def serial(certificate: x509.Certificate) -> str:
+    """In hexadecimal, as everywhere in this project."""
+    return f"{certificate.serial_number:x}"
+
+
+def issued_utc(certificate: x509.Certificate) -> datetime:
+    """When the authority signed it, to the second: validity begins earlier, for clocks that are behind."""
+    return certificate.not_valid_before_utc + BACKDATE
 
 
 def identity_uri(certificate: x509.Certificate, what: str) -> str:

@@ -30,6 +30,11 @@ def read_table(path: Path) -> dict[str, Any]:
         raise InvalidInput(f"cannot read {path}: {error.strerror}; check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"cannot read {path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    return parse_text(text, path)
+
+
+def parse_text(text: str, path: Path) -> dict[str, Any]:
+    """The top-level table of a file's text; ``path`` tells its syntax and names it in errors. Raises InvalidInput."""
     try:
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:

@@ -18,15 +18,21 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from . import certificates, records
+from . import certificates, failpoints, records
 from .clock import Clock, SystemClock
 from .errors import Conflict, Denied, InvalidInput, NotFound, OutOfSpace
 
 CA_FILE, CERTIFICATE_FILE, KEY_FILE = "ca.crt", "identity.crt", "identity.key"
 
+_WAITING_FILE = "identity.crt.next"  # the certificate of a replacement that is under way
+_READS = 3  # the files may be replaced between reading one and the other
+
 _FLEET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _SYSTEM_CLOCK = SystemClock()
+
+failpoints.register("identity.replace.waiting")
+failpoints.register("identity.replace.key")
 
 
 class Role(StrEnum):
@@ -36,6 +42,7 @@ class Role(StrEnum):
     COORDINATOR = "coordinator"
     OPERATOR = "operator"
     OBSERVER = "observer"
+    JOINER = "joiner"  # a join token: may enrol one node, and nothing else
 
 
 _SEGMENTS = {
@@ -43,7 +50,9 @@ _SEGMENTS = {
     Role.COORDINATOR: "coordinator",
     Role.OPERATOR: "operator",
     Role.OBSERVER: "observer",
+    Role.JOINER: "joiner",
 }
+MEMBERS = (Role.AGENT, Role.COORDINATOR, Role.OPERATOR, Role.OBSERVER)  # who an identity's folder can be for
 _ROLES = {segment: role for role, segment in _SEGMENTS.items()}
 
 
@@ -90,7 +99,17 @@ class Identity:
     ca_pem: bytes = field(repr=False)
     certificate_pem: bytes = field(repr=False)
     key_pem: bytes = field(repr=False)
+    issued_utc: datetime
     expires_utc: datetime
+
+    @property
+    def serial(self) -> str:
+        return certificates.serial(certificates.parse(self.certificate_pem, str(self.certificate_path)))
+
+    @property
+    def renewal_utc(self) -> datetime:
+        """At two thirds of its life: what is left is the outage of the coordinator that it survives."""
+        return self.expires_utc - (self.expires_utc - self.issued_utc) / 3
 
 
 def load(folder: Path, *, clock: Clock = _SYSTEM_CLOCK) -> Identity:
@@ -99,14 +118,11 @@ def load(folder: Path, *, clock: Clock = _SYSTEM_CLOCK) -> Identity:
     Raises NotFound (a file is missing), Denied (the key is readable by others, the certificate is expired, not yet
     valid or not signed by that authority), InvalidInput (damaged, or key and certificate do not belong together).
     """
-    ca_path, certificate_path, key_path = (folder / name for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE))
-    key_pem = read_private(key_path)
-    ca_pem, certificate_pem = read_public(ca_path), read_public(certificate_path)
+    ca_path, key_path = folder / CA_FILE, folder / KEY_FILE
+    certificate_path, certificate_pem, key_pem = _pair(folder)
+    ca_pem = read_public(ca_path)
     authority = certificates.parse(ca_pem, str(ca_path))
     certificate = certificates.parse(certificate_pem, str(certificate_path))
-    public = certificates.public_key(certificate, str(certificate_path))
-    if certificates.parse_key(key_pem, str(key_path)).public_key() != public:
-        raise InvalidInput(f"cannot use {key_path}: it is not the key of {certificate_path}; have both issued again")
     return Identity(
         name=member_name(certificate_pem, ca_pem, clock.utc(), str(certificate_path)),
         ca_path=ca_path,
@@ -115,7 +131,52 @@ def load(folder: Path, *, clock: Clock = _SYSTEM_CLOCK) -> Identity:
         ca_pem=ca_pem,
         certificate_pem=certificate_pem,
         key_pem=key_pem,
+        issued_utc=certificates.issued_utc(certificate),
         expires_utc=min(certificate.not_valid_after_utc, authority.not_valid_after_utc),
+    )
+
+
+def replace(folder: Path, certificate_pem: bytes, key_pem: bytes) -> None:
+    """Put a new certificate and its key in the place of an identity's; ca.crt stays.
+
+    A crash at any point leaves a pair that :func:`load` takes: the new certificate lies beside the old one before the
+    key changes, and takes its name afterwards. Raises OutOfSpace, Denied; then the old pair is untouched.
+    """
+    waiting, certificate_path = folder / _WAITING_FILE, folder / CERTIFICATE_FILE
+    try:
+        if _pair(folder)[0] == waiting:  # an earlier replacement was cut short: its certificate is the one in use
+            waiting.replace(certificate_path)
+        records.write_durably(waiting, certificate_pem, mode=0o644)
+        failpoints.hit("identity.replace.waiting")
+        records.write_durably(folder / KEY_FILE, key_pem, mode=0o600)
+        failpoints.hit("identity.replace.key")
+        waiting.replace(certificate_path)
+        records.sync_folder(folder)
+    except OSError as error:
+        kind = OutOfSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else Denied
+        raise kind(f"cannot write {folder}: {error.strerror}; let this user write there, with room to spare") from error
+
+
+def _pair(folder: Path) -> tuple[Path, bytes, bytes]:
+    """(path of the certificate, it, its key); a replacement under way, or cut short, is seen through.
+
+    Raises as :func:`load`.
+    """
+    key_path = folder / KEY_FILE
+    for _ in range(_READS):
+        key_pem = read_private(key_path)
+        own = certificates.parse_key(key_pem, str(key_path)).public_key()
+        for path in (folder / CERTIFICATE_FILE, folder / _WAITING_FILE):
+            try:
+                pem = read_public(path)
+            except NotFound:
+                if path.name == _WAITING_FILE:
+                    continue  # there is none, or it got its name just now: then the next look finds it
+                raise
+            if certificates.public_key(certificates.parse(pem, str(path)), str(path)) == own:
+                return path, pem, key_pem
+    raise InvalidInput(
+        f"cannot use {key_path}: it is not the key of {folder / CERTIFICATE_FILE}; have both issued again"
     )
 
 

@@ -6,6 +6,7 @@ A rename makes a file whole, fsync of the file and of its folder makes it last: 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ import msgspec
 from .errors import Corrupt
 
 T = TypeVar("T")
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk or its quota is full
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -9,16 +9,18 @@ puts into coordinators' certificates only, so a gRPC client cannot be answered b
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
+from cryptography import x509
 
 from . import certificates
 from .authority import COORDINATOR_HOST
 from .errors import Denied, InvalidInput
 from .identity import Identity, Name
+from .peer import Peer
 
 Options = Sequence[tuple[str, str | int]]
 
@@ -115,10 +117,37 @@ def _name_among(texts: Iterable[str], expected: Name | None) -> Name:
     return name
 
 
-def grpc_server_credentials(identity: Identity) -> grpc.ServerCredentials:
-    """Credentials that demand a certificate of the identity's fleet from every caller; use with SERVER_OPTIONS."""
-    pair = (identity.key_pem, identity.certificate_pem)
-    return grpc.ssl_server_credentials([pair], root_certificates=identity.ca_pem, require_client_auth=True)
+def peer(connection: ssl.SSLSocket | ssl.SSLObject) -> Peer:
+    """The far end with its certificate's serial, after the handshake. Raises Denied if it shows no member's."""
+    try:
+        der = connection.getpeercert(binary_form=True)
+    except ValueError as error:
+        raise Denied("cannot name the far end: the TLS handshake is not done; finish it first") from error
+    if not der:
+        raise Denied("cannot accept a connection: the far end showed no certificate; connect with a fleet's identity")
+    return Peer.of(x509.load_der_x509_certificate(der))
+
+
+def peer_from_context(context: _Authenticated) -> Peer:
+    """As :func:`peer`, from a gRPC servicer's context (plain or aio)."""
+    (pem, *_) = context.auth_context().get("x509_pem_cert", (b"",))
+    if not pem:
+        raise Denied("cannot accept a connection: the far end showed no certificate; connect with a fleet's identity")
+    return Peer.of(x509.load_pem_x509_certificate(pem))
+
+
+def grpc_server_credentials(own: Identity | Callable[[], Identity]) -> grpc.ServerCredentials:
+    """Credentials that demand a certificate of the identity's fleet from every caller; use with SERVER_OPTIONS.
+
+    A function is asked at every handshake, from threads of gRPC's, so that a renewed identity needs no restart.
+    """
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        identity = own if isinstance(own, Identity) else own()
+        pair = (identity.key_pem, identity.certificate_pem)
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=identity.ca_pem)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)
 
 
 def grpc_channel(address: str, identity: Identity, options: Options = ()) -> grpc.Channel:

@@ -22,7 +22,7 @@ from ..outputs import archive
 from ..runner import Runner
 from ..transfer.client import pull
 from ..transfer.dialler import Dialler
-from ..transfer.handshake import Address
+from ..transfer.handshake import Address, Admit
 from ..transfer.result import Progress, PullOptions, PullResult
 from ..vault import Vault
 from .preparing import Preparer
@@ -40,6 +40,7 @@ class Ends:
     name: Name
     context: ssl.SSLContext
     verify_ticket: Callable[[bytes], Ticket]
+    admit: Admit
 
 
 class Moving:
@@ -145,6 +146,7 @@ class Moving:
             options=PullOptions(),
             cancel=threading.Event(),
             clock=self._clock,
+            admit=ends.admit,
         )
         dialler().close()
 
@@ -186,6 +188,7 @@ class Moving:
             ),
             cancel=cancel,
             on_progress=progressed,
+            admit=ends.admit,
             clock=self._clock,
         )
 

@@ -8,12 +8,18 @@ from pathlib import Path
 
 from heliotrope.foundation import certificates, identity
 from heliotrope.foundation.errors import HeliotropeError
+from heliotrope.foundation.identity import Role
 
 from .finding import Figure, Finding, error, ok, told, warning
 from .subject import Daemon, Subject
 
-SOON = timedelta(days=14)
+OVERDUE_RATIO, OVERDUE_LIMIT = 1 / 6, timedelta(days=60)  # renewal is due when a third of the life is left
 _REISSUE = "Have it issued again: heliotrope ca issue --role {role}."
+_RENEW = (
+    "A running daemon renews it when a third of its life is left, where the coordinator holds the authority "
+    "(enrolment.authority): see its log for why not. By hand: heliotrope ca issue --role {role}."
+)
+_REJOIN = "Join again: heliotrope ca join-token, then heliotrope agent join --replace; or have it issued again."
 
 
 def findings(subject: Subject) -> Iterator[Finding]:
@@ -23,7 +29,8 @@ def findings(subject: Subject) -> Iterator[Finding]:
             own = identity.load(daemon.identity_dir, clock=subject.clock)
         except HeliotropeError as cause:
             # The first of: files there, key private, key fits, chain, times, fleet. Its text names which.
-            yield told(f"certificates.{daemon.role}", cause, _REISSUE.format(role=daemon.role))
+            remedy = _REJOIN if daemon.role is Role.AGENT else _REISSUE.format(role=daemon.role)
+            yield told(f"certificates.{daemon.role}", cause, remedy)
             continue
         fleets[own.name.fleet] = daemon.identity_dir
         yield role(daemon, own)
@@ -52,6 +59,8 @@ def expiry(subject: Subject, daemon: Daemon, own: identity.Identity) -> Finding:
     authority = certificates.parse(own.ca_pem, str(own.ca_path))
     ends_first = "its authority" if authority.not_valid_after_utc == own.expires_utc else "it"
     text = f"{ends_first} expires at {figures['expires_utc']}, in {left.days} days"
-    if left < SOON:
-        return warning(check, text, _REISSUE.format(role=daemon.role), **figures)
+    figures["renewal_utc"] = own.renewal_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if left < min((own.expires_utc - own.issued_utc) * OVERDUE_RATIO, OVERDUE_LIMIT):
+        overdue = f"{text}; it was to be renewed from {figures['renewal_utc']} on"
+        return warning(check, overdue, _RENEW.format(role=daemon.role), **figures)
     return ok(check, text, **figures)

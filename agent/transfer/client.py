@@ -21,7 +21,7 @@ from heliotrope.foundation.clock import Clock, SystemClock
 from heliotrope.foundation.identity import Name
 
 from .dialler import Dialler
-from .handshake import Address, VerifyTicket
+from .handshake import Address, Admit, VerifyTicket, anyone
 from .pulling import Pull
 from .result import OnProgress, PullOptions, PullResult
 
@@ -42,13 +42,15 @@ def pull(
     options: PullOptions | None = None,
     cancel: threading.Event | None = None,
     on_progress: OnProgress | None = None,
+    admit: Admit = anyone,
     clock: Clock = _SYSTEM_CLOCK,
 ) -> PullResult:
     """Fetch the checkpoint ``reference`` from the agent at ``address`` to ``destination``; returns when it is there,
     verified.
 
     ``name``: this node's; ``ticket``: the move's, or a function that gives the newest; ``base``: an older checkpoint
-    held here, for deltas and for chunks that did not change; ``store``: other bytes held here. A destination that is
+    held here, for deltas and for chunks that did not change; ``store``: other bytes held here; ``admit`` refuses a
+    revoked source, also while it sends. A destination that is
     this very checkpoint is success; a cut or cancelled pull goes on where it was when called again.
 
     Raises Denied (ticket, certificates), Unreachable (nothing came for ``give_up_s``), OutOfSpace (the partial
@@ -67,6 +69,7 @@ def pull(
         options=options,
         cancel=cancel,
         clock=clock,
+        admit=admit,
     )
     return Pull(
         dialler,

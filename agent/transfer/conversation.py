@@ -11,11 +11,12 @@ from heliotrope.agent.checkpoints import manifest as manifests
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Corrupt, Denied
 from heliotrope.foundation.identity import Name
+from heliotrope.foundation.peer import Peer
 from heliotrope.foundation.tickets import Ticket
 
 from . import wire
 from .connection import Connection
-from .handshake import VerifyTicket, check_ends, choose
+from .handshake import Admit, VerifyTicket, check_ends, choose
 from .sender import Sender, Shared
 from .source import Source
 
@@ -45,6 +46,7 @@ class Host:
 
     name: Name
     verify_ticket: VerifyTicket
+    admit: Admit
     open_source: OpenSource
     open_base: OpenBase | None
     on_progress: OnProgress | None
@@ -60,7 +62,7 @@ class Host:
 class Conversation:
     """One connection from Hello to Bye."""
 
-    def __init__(self, host: Host, connection: Connection, peer: Name) -> None:
+    def __init__(self, host: Host, connection: Connection, peer: Peer) -> None:
         self._host = host
         self._connection = connection
         self._peer = peer
@@ -105,8 +107,9 @@ class Conversation:
                         move.source.close()
 
     def _admit(self, blob: bytes) -> Ticket:
+        self._host.admit(self._peer)
         ticket = self._host.verify_ticket(blob)
-        check_ends(ticket, sender=self._host.name, receiver=self._peer)
+        check_ends(ticket, sender=self._host.name, receiver=self._peer.name)
         before = self._ticket
         if before and (before.job_id, before.migration_id) != (ticket.job_id, ticket.migration_id):
             raise Denied(
@@ -148,8 +151,9 @@ class Conversation:
             self._connection.send_data(wire.PART, 0, memoryview(data)[start : start + wire.PART_BYTES_LIMIT])
 
     def _allow(self, size_bytes: int) -> None:
-        """Count bytes of the move; raises Denied when the ticket is over or used up."""
+        """Count bytes of the move; raises Denied when the ticket is over or used up, or the receiver revoked."""
         ticket, host = self._ticket, self._host
+        host.admit(self._peer)
         if ticket is None or ticket.expires_utc <= host.clock.utc():
             raise Denied("cannot send on: the ticket expired; renew it with the coordinator")
         with host.lock:

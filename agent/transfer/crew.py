@@ -65,6 +65,7 @@ class Crew:
                 work.wait()
                 self._check_cancel()
                 self._check_limit()
+                self._dialler.check_sender()
                 self._adapt()
                 self._report(last=False)
         finally:

@@ -6,13 +6,14 @@ import ssl
 import threading
 from collections.abc import Callable
 
+from heliotrope.foundation import tls
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.identity import Name
-from heliotrope.foundation.tls import peer_name
+from heliotrope.foundation.peer import Peer
 
 from .budget import Buffers, Limiter, Stop
 from .connection import Connection
-from .handshake import Address, VerifyTicket, check_ends, check_welcome, dial, hello, rtt_s
+from .handshake import Address, Admit, VerifyTicket, anyone, check_ends, check_welcome, dial, hello, rtt_s
 from .result import PullOptions
 
 
@@ -34,6 +35,7 @@ class Dialler:
         options: PullOptions,
         cancel: threading.Event,
         clock: Clock,
+        admit: Admit = anyone,
     ) -> None:
         self.ticket = ticket
         self.buffers = Buffers()
@@ -47,6 +49,8 @@ class Dialler:
         self._options = options
         self._cancel = cancel
         self._clock = clock
+        self._admit = admit
+        self._sender: Peer | None = None
         self._limiter = Limiter(options.rate, clock)
 
     def __call__(self) -> Connection:
@@ -63,7 +67,9 @@ class Dialler:
             limiter=self._limiter,
         )
         try:
-            check_ends(ticket, sender=peer_name(stream), receiver=self._name)
+            self._sender = tls.peer(stream)
+            self.check_sender()
+            check_ends(ticket, sender=self._sender.name, receiver=self._name)
             self.rtt_s = min(self.rtt_s, rtt_s(stream))
             self.byte_limit = ticket.byte_limit
             connection.send(hello("receive", blob))
@@ -72,3 +78,8 @@ class Dialler:
             connection.close()
             raise
         return connection
+
+    def check_sender(self) -> None:
+        """Raises Denied if the sender was revoked since it was dialled."""
+        if self._sender is not None:
+            self._admit(self._sender)

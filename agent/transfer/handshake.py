@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from heliotrope.foundation.errors import Denied, HeliotropeError, Incompatible, Unreachable
 from heliotrope.foundation.identity import Name, Role
+from heliotrope.foundation.peer import Peer
 from heliotrope.foundation.tickets import Ticket
 from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 
@@ -18,6 +19,14 @@ from .connection import SocketOptions
 Address = tuple[str, int]
 VerifyTicket = Callable[[bytes], Ticket]
 """Checks a ticket's signature and expiry and gives its content; raises Denied. ``TicketVerifier`` is one."""
+
+Admit = Callable[[Peer], None]
+"""Raises Denied for a far end whose certificate was revoked; asked when it connects, and again as bytes flow."""
+
+
+def anyone(_peer: Peer) -> None:
+    """Every member of the fleet: nothing is revoked."""
+
 
 _RTT_OFFSET = 68  # tcpi_rtt in struct tcp_info (linux/tcp.h), microseconds
 

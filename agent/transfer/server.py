@@ -9,16 +9,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from heliotrope.foundation import tls
 from heliotrope.foundation.clock import Clock, SystemClock
 from heliotrope.foundation.errors import Unreachable
 from heliotrope.foundation.identity import Name
-from heliotrope.foundation.tls import peer_name
 
 from .budget import Budget, Buffers, Limiter, Rate
 from .connection import Connection, SocketOptions
 from .conversation import Conversation, Host, OnProgress, OpenBase, OpenSource
 from .effort import Effort
-from .handshake import Address, VerifyTicket, as_catalogued
+from .handshake import Address, Admit, VerifyTicket, anyone, as_catalogued
 from .sender import Shared
 
 _SYSTEM_CLOCK = SystemClock()
@@ -54,6 +54,7 @@ class TransferServer:
         open_source: OpenSource,
         open_base: OpenBase | None = None,
         on_progress: OnProgress | None = None,
+        admit: Admit = anyone,
         options: ServerOptions | None = None,
         clock: Clock = _SYSTEM_CLOCK,
     ) -> None:
@@ -73,13 +74,26 @@ class TransferServer:
             Effort(clock, coder_count=limits.coder_count, fixed=limits.effort),
         )
         self._host = Host(
-            name, verify_ticket, open_source, open_base, on_progress, clock, shared, self._stopping, limits.idle_s
+            name,
+            verify_ticket,
+            admit,
+            open_source,
+            open_base,
+            on_progress,
+            clock,
+            shared,
+            self._stopping,
+            limits.idle_s,
         )
 
     @property
     def address(self) -> Address:
         """Where it listens (the port that the kernel chose for port 0)."""
         return self._listen_address
+
+    def use(self, context: ssl.SSLContext) -> None:
+        """Show another certificate from the next connection on; those that are open go on."""
+        self._context = context
 
     def start(self) -> None:
         """Listen. Raises Unreachable when the address cannot be had."""
@@ -148,7 +162,7 @@ class TransferServer:
             limiter=Limiter(None, self._host.clock),
         )
         try:
-            Conversation(self._host, connection, peer_name(stream)).run()
+            Conversation(self._host, connection, tls.peer(stream)).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, the receiver is told and acts on it
             connection.fail(as_catalogued(error))
         finally:

@@ -21,22 +21,22 @@ class NodeManager:
         self._world = world
         self._saga = saga
 
-    def on_hello(self, tx: Transaction, node: Node) -> Node:
+    def on_hello(self, tx: Transaction, node: Node, session_id: str) -> Node:
         """A node is (again) there; wishes about it (draining) outlive its absence."""
         known = tx.nodes.find(node.node_id)
         if known is not None:
             node = replace(node, draining=known.draining, drain_message=known.drain_message)
         tx.nodes.put(node)
         self._world.present[node.node_id] = Presence(
-            instance_id=node.instance_id, disk_free_bytes=node.inventory.disk_free_bytes
+            session_id=session_id, disk_free_bytes=node.inventory.disk_free_bytes
         )
         tx.after_commit(self._world.changed)
         return node
 
-    def on_gone(self, tx: Transaction, node_id: str, instance_id: str) -> None:
+    def on_gone(self, tx: Transaction, node_id: str, session_id: str) -> None:
         """A session ended; a newer one of the same node may already be there and stays."""
         present = self._world.present.get(node_id)
-        if present is None or present.instance_id != instance_id:
+        if present is None or present.session_id != session_id:
             return
         del self._world.present[node_id]
         node = tx.nodes.get(node_id)

@@ -18,7 +18,7 @@ from ..state.model import Job
 class Presence:
     """A connected node, as its last heartbeat showed it."""
 
-    instance_id: str
+    session_id: str  # of the stream; a node may have a newer one before the end of the older is known
     power_w: float | None = None  # unknown, never 0
     power_estimated: bool = False
     job_power_w: dict[str, float] = field(default_factory=dict)

@@ -19,13 +19,14 @@ from ..bundles import BundleStore
 from ..engine import Engine
 from ..managers.jobs import JobManager
 from ..managers.nodes import NodeManager
-from ..managers.world import World
+from ..managers.world import World, new_id
 from ..state.database import Transaction
 from . import hello as greeting
 from .commands import to_wire
 from .intake import Intake
 from .relays import Relays
 from .sessions import LiveSession, Sessions
+from .warden import Warden
 
 log = logging.getLogger("heliotrope.coordinator.fleet")
 
@@ -48,7 +49,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         intake: Intake,
         bundles: BundleStore,
         relays: Relays,
-        certificate_pem: bytes,
+        warden: Warden,
     ) -> None:
         self._world = world
         self._engine = engine
@@ -58,7 +59,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         self._intake = intake
         self._bundles = bundles
         self._relays = relays
-        self._certificate_pem = certificate_pem
+        self._warden = warden
 
     async def Session(
         self, request_iterator: AsyncIterator[pb.AgentMessage], context: Context
@@ -69,24 +70,30 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             raise InvalidInput("field kind: the first message of a session must be hello")
         hello = wire.from_message(first.hello, greeting.Hello)
         node, chosen = greeting.check(self._world, node_id, hello)
-        session = LiveSession(node_id=node_id, instance_id=hello.instance_id)
+        session = LiveSession(
+            node_id=node_id,
+            session_id=new_id("s"),
+            instance_id=hello.instance_id,
+            hostname=hello.inventory.hostname,
+        )
+        await self._sessions.make_way(session)
         reports = tuple(wire.from_message(report, JobReport) for report in first.hello.jobs)
 
         def enter(tx: Transaction) -> int:
-            self._nodes.on_hello(tx, node)
+            self._nodes.on_hello(tx, node, session.session_id)
             self._jobs.on_hello(tx, node_id, reports)
             return tx.ledger.position(node_id, hello.spool_id)
 
-        position = await self._engine.run(enter)
-        self._sessions.enter(session)
-        log.info("node %s connected from site %s, %d jobs, clock skew %.3f s", *greeting.summary(node, reports))
-        welcome = greeting.welcome(self._world, chosen, self._certificate_pem, position)
-        session.send(pb.CoordinatorMessage(welcome=welcome))
-        tasks = [
-            asyncio.create_task(self._read(session, request_iterator)),
-            asyncio.create_task(self._send_orders(session)),
-        ]
-        try:
+        tasks: list[asyncio.Task[None]] = []
+        try:  # from here on: the call may be ended at any point, and the register must learn of it
+            position = await self._engine.run(enter)
+            self._sessions.enter(session)
+            log.info("node %s connected from site %s, %d jobs, clock skew %.3f s", *greeting.summary(node, reports))
+            welcome = greeting.welcome(self._world, chosen, self._warden.certificate_pem, position)
+            session.send(pb.CoordinatorMessage(welcome=welcome))
+            session.send(self._warden.trust())
+            tasks.append(asyncio.create_task(self._read(session, request_iterator)))
+            tasks.append(asyncio.create_task(self._send_orders(session)))
             while (message := await session.outgoing.get()) is not None:
                 yield message
         finally:
@@ -94,13 +101,15 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
                 task.cancel()
             self._sessions.leave(session)
             # Shielded: the end of the stream cancels this generator, and the register must still learn of it.
-            await asyncio.shield(self._engine.run(lambda tx: self._nodes.on_gone(tx, node_id, session.instance_id)))
+            gone = self._engine.run(lambda tx: self._nodes.on_gone(tx, node_id, session.session_id))
+            await asyncio.shield(gone)
             log.info("node %s disconnected", node_id)
 
     async def _read(self, session: LiveSession, requests: AsyncIterator[pb.AgentMessage]) -> None:
         """Messages in the order they came; the stream's end, or an error, ends the session."""
         try:
             async for message in requests:
+                session.heard.set()
                 kind = message.WhichOneof("kind")
                 if kind is None:
                     continue  # a kind of a newer protocol: N-1 must go on working

@@ -1,4 +1,6 @@
-"""Around every rpc: the caller's role is checked, and an error of the catalogue leaves as its gRPC status."""
+"""Around every rpc: the caller's role and certificate are checked, and an error of the catalogue leaves as its gRPC
+status.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,14 @@ import grpc.aio
 
 from heliotrope.foundation import tls
 from heliotrope.foundation.errors import HeliotropeError
+from heliotrope.foundation.peer import Peer
 
+from .calls import OpenCalls
 from .roles import authorise
 
 log = logging.getLogger("heliotrope.coordinator.server")
+
+Context = grpc.aio.ServicerContext[Any, Any]
 
 ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue class, for clients that act on it
 
@@ -22,8 +28,10 @@ ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue class, for c
 class Guard(grpc.aio.ServerInterceptor):
     """Wraps each handler once, whatever its shape."""
 
-    def __init__(self, fleet: str) -> None:
+    def __init__(self, fleet: str, admit: Callable[[Peer], None], calls: OpenCalls) -> None:
         self._fleet = fleet
+        self._admit = admit
+        self._calls = calls
 
     async def intercept_service(
         self,
@@ -49,28 +57,35 @@ class Guard(grpc.aio.ServerInterceptor):
         )
 
     def _single(self, method: str, inner: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        async def call(request: Any, context: Context) -> Any:
             try:
-                authorise(method, tls.peer_name_from_context(context), self._fleet)
-                return await inner(request, context)
+                with self._calls.entered(self._admitted(method, context)):
+                    return await inner(request, context)
             except HeliotropeError as error:
                 await refuse(context, error)
 
         return call
 
     def _streaming(self, method: str, inner: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                authorise(method, tls.peer_name_from_context(context), self._fleet)
-                async for response in inner(request, context):
-                    yield response
+                with self._calls.entered(self._admitted(method, context)):
+                    async for response in inner(request, context):
+                        yield response
             except HeliotropeError as error:
                 await refuse(context, error)
 
         return call
 
+    def _admitted(self, method: str, context: Context) -> Peer:
+        """Raises Denied: not of this fleet, not of a role that may, revoked or expired."""
+        peer = tls.peer_from_context(context)
+        authorise(method, peer.name, self._fleet)
+        self._admit(peer)
+        return peer
 
-async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: HeliotropeError) -> None:
+
+async def refuse(context: Context, error: HeliotropeError) -> None:
     """End the rpc with the error's status; its class travels in the trailing metadata."""
     await context.abort(
         grpc.StatusCode[error.status], str(error), trailing_metadata=((ERROR_KIND, type(error).__name__),)

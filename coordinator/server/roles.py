@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from heliotrope.foundation.errors import Denied
-from heliotrope.foundation.identity import Name, Role
+from heliotrope.foundation.identity import MEMBERS, Name, Role
 
 _AGENTS = frozenset({Role.AGENT})
 _CHANGE = frozenset({Role.OPERATOR})
 _READ = frozenset({Role.OPERATOR, Role.OBSERVER})
-_ANYONE = frozenset(Role)
+_MEMBERS = frozenset(MEMBERS)
+_RENEWING = frozenset({Role.AGENT, Role.OPERATOR, Role.OBSERVER})
+_JOINERS = frozenset({Role.JOINER})
 
 ALLOWED: dict[str, frozenset[Role]] = {
     "/heliotrope.v1.FleetService/Session": _AGENTS,
@@ -31,9 +33,13 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/heliotrope.v1.OperatorService/GetDecision": _READ,
     "/heliotrope.v1.OperatorService/ListDecisions": _READ,
     "/heliotrope.v1.OperatorService/GetReport": _READ,
-    "/grpc.health.v1.Health/Check": _ANYONE,
-    "/grpc.health.v1.Health/List": _ANYONE,
-    "/grpc.health.v1.Health/Watch": _ANYONE,
+    "/heliotrope.v1.IdentityService/Enrol": _JOINERS,
+    "/heliotrope.v1.IdentityService/Renew": _RENEWING,  # the coordinator, which holds the authority, needs no rpc
+    "/heliotrope.v1.IdentityService/ListIdentities": _READ,
+    "/heliotrope.v1.IdentityService/RevokeIdentity": _CHANGE,
+    "/grpc.health.v1.Health/Check": _MEMBERS,
+    "/grpc.health.v1.Health/List": _MEMBERS,
+    "/grpc.health.v1.Health/Watch": _MEMBERS,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _READ,
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _READ,
 }

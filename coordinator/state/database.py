@@ -20,6 +20,7 @@ from heliotrope.foundation.errors import Corrupt, Incompatible
 from . import schema
 from .commands import Commands
 from .decisions import Decisions
+from .identities import Identities
 from .jobs import Jobs
 from .ledger import Ledger
 from .migrations import Migrations
@@ -38,6 +39,7 @@ class Transaction:
         self.decisions = Decisions(connection)
         self.ledger = Ledger(connection)
         self.requests = Requests(connection)
+        self.identities = Identities(connection)
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 

@@ -106,6 +106,17 @@ class Node(Record):
     frame_version: int = 0
 
 
+class Enrolment(Record):
+    """What a join token was used for; ``key_digest`` tells whether a second use is the same one again."""
+
+    token_serial: str
+    name: str
+    key_digest: str
+    hostname: str
+    certificate_pem: bytes
+    enrolled_utc: datetime
+
+
 class StepRecord(Record):
     """When a migration entered a step, and what was said."""
 

@@ -105,6 +105,21 @@ requests = Table(
     Column("utc", String, nullable=False),
 )
 
+# A join token's serial, and what it was used for: the primary key is what makes it good for one key only.
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("token_serial", String, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("subject", String, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
 link_samples = Table(
     "link_samples",
     metadata,

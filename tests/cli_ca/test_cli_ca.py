@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from heliotrope.cli.main import cli, run
-from heliotrope.foundation import identity
+from heliotrope.foundation import identity, jointoken
 from heliotrope.foundation.identity import Name, Role
 
 Capture = pytest.CaptureFixture[str]
@@ -37,7 +37,7 @@ def fleet_ca(tmp_path: Path) -> str:
     return folder
 
 
-@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("role", identity.MEMBERS)
 def test_an_issued_identity_loads(fleet_ca: str, tmp_path: Path, role: Role) -> None:
     out = tmp_path / "member"
     shown = _object("issue", "--ca", fleet_ca, "--role", role.value, "--id", "m1", "--out", str(out), "--days", "7")
@@ -60,7 +60,7 @@ def test_show_lists_what_was_issued(fleet_ca: str, tmp_path: Path) -> None:
     assert before["fleet"] == "lab" and before["issued"] == []
     issued = _object("issue", "--ca", fleet_ca, "--role", "agent", "--id", "n1", "--out", str(tmp_path / "n1"))
     after = _object("show", fleet_ca)
-    assert set(after) == {"fleet", "folder", "fingerprint_sha256", "not_before_utc", "expires_utc", "issued"}
+    assert set(after) == {"fleet", "folder", "fingerprint_sha256", "not_before_utc", "expires_utc", "issued", "revoked"}
     expected = {key: issued[key] for key in ("serial", "name", "not_before_utc", "expires_utc")}
     assert after["issued"] == [{"version": 1, **expected}]
     assert {**after, "issued": []} == before
@@ -147,7 +147,7 @@ def test_the_walk_of_the_guide_as_processes(tmp_path: Path) -> None:
     """Every command of docs/cli.md's section on certificates, as written there."""
     guide = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     commands = [line.split()[1:] for line in guide.splitlines() if line.startswith("    heliotrope ca ")]
-    assert len(commands) == 5
+    assert len(commands) == 7
     for command in commands:
         program = [sys.executable, "-c", "from heliotrope.cli.main import main; main()", *command]
         done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
@@ -159,3 +159,36 @@ def test_the_walk_of_the_guide_as_processes(tmp_path: Path) -> None:
         Name("lab", Role.AGENT, "node1"),
         Name("lab", Role.OPERATOR, "alice"),
     }
+
+
+def test_a_join_token_is_a_secret_file_or_a_line(fleet_ca: str, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "n1.token"
+    shown = _object("join-token", "--ca", fleet_ca, "--node", "n1", "--site", "valley", "--out", str(out))
+    assert set(shown) == {"name", "file", "serial", "expires_utc"}
+    assert out.stat().st_mode & 0o777 == 0o600
+    token = jointoken.unpack(out.read_text(), now_utc=datetime.now(UTC))
+    assert (str(token.name), token.site) == (shown["name"], "valley") == ("heliotrope://lab/node/n1", "valley")
+    line = _invoke("join-token", "--ca", fleet_ca, "--node", "n2").stdout
+    assert jointoken.unpack(line, now_utc=datetime.now(UTC)).name.id == "n2" and line.count("\n") == 1
+    before = _files(tmp_path)
+    for arguments, code, text in (
+        (["--node", "n1", "--out", str(out)], 4, "it exists"),
+        (["--node", "N1"], 2, "field id"),
+        (["--node", "n1", "--valid-s", "0"], 2, "field valid_s"),
+        (["--node", "n1", "--json"], 2, "field --json"),
+    ):
+        assert run(["ca", "join-token", "--ca", fleet_ca, *arguments]) == code
+        assert text in capsys.readouterr().err
+    assert _files(tmp_path) == before
+
+
+def test_a_revocation_is_on_record(fleet_ca: str, tmp_path: Path, capsys: Capture) -> None:
+    issued = _object("issue", "--ca", fleet_ca, "--role", "agent", "--id", "n1", "--out", str(tmp_path / "n1"))
+    by_serial = _object("revoke", "--ca", fleet_ca, "--serial", str(issued["serial"]), "--reason", "sold")
+    by_name = _object("revoke", "--ca", fleet_ca, "--name", "operator/ann")
+    assert by_serial["subject"] == issued["serial"] and by_name["subject"] == "heliotrope://lab/operator/ann"
+    assert _object("show", fleet_ca)["revoked"] == [by_serial, by_name]
+    assert "sold" in _invoke("show", fleet_ca).stdout
+    for arguments, code in ((["--serial", "abc"], 3), ([], 2), (["--name", "n1"], 2), (["--name", "coordinator/m"], 2)):
+        assert run(["ca", "revoke", "--ca", fleet_ca, *arguments]) == code
+    assert "agents learn of revocations" in capsys.readouterr().err

@@ -65,6 +65,25 @@ def test_an_error_comes_out_and_the_thread_lives_on(engine: Engine, manager: Cou
     assert engine.submit(lambda _: "still here").result(10) == "still here"
 
 
+def test_a_change_whose_caller_left_is_not_made_and_the_thread_lives_on(engine: Engine) -> None:
+    """Found by a fleet that was stopped: a call that ended at the wrong moment took the state thread with it."""
+    free, begun, made = threading.Event(), threading.Event(), list[str]()
+
+    def slow(_: Transaction) -> None:
+        begun.set()
+        free.wait(10)
+
+    running = engine.submit(slow)
+    waiting = engine.submit(lambda _: made.append("no"))
+    assert begun.wait(10)
+    assert not running.cancel(), "what runs is seen through"
+    assert waiting.cancel()
+    free.set()
+    running.result(10)
+    assert engine.submit(lambda _: "still here").result(10) == "still here"
+    assert made == []
+
+
 def test_managers_get_their_turn_under_an_endless_trickle(engine: Engine, manager: Counting) -> None:
     """Found by a crash test: reads that arrived faster than the beat kept restarts from ever being due."""
     stop = threading.Event()

@@ -37,12 +37,13 @@ def test_an_identity_that_is_well(node: Node, named: Any) -> None:
     assert found["certificates.agent_expiry"].figures["left_s"] == pytest.approx(100 * 86400, abs=2)
 
 
-def test_expiry_is_soon_from_fourteen_days_on(node: Node, named: Any) -> None:
+def test_a_renewal_that_is_overdue_is_a_warning(node: Node, named: Any) -> None:
     node.issue()
-    for days, status in ((85, Status.OK), (87, Status.WARNING)):
+    for days, status in ((83, Status.OK), (87, Status.WARNING)):
         found = named(certificates.findings(node.subject(clock=node.later(days))))
         assert found["certificates.agent_expiry"].status is status
-    assert "in 12 days" in found["certificates.agent_expiry"].found
+    assert "in 12 days; it was to be renewed from" in found["certificates.agent_expiry"].found
+    assert "enrolment.authority" in found["certificates.agent_expiry"].remedy
     (expired,) = certificates.findings(node.subject(clock=node.later(101)))
     assert expired.status is Status.ERROR and "expired at" in expired.found and "new one issued" in expired.remedy
 

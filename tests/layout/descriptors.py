@@ -15,10 +15,10 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, ServiceDescriptor
 
-from heliotrope.v1 import common_pb2, fleet_pb2, operator_pb2
+from heliotrope.v1 import common_pb2, fleet_pb2, identity_pb2, operator_pb2
 
 COMMITTED = Path(__file__).with_name("descriptors.json")
-FILES = (common_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR, operator_pb2.DESCRIPTOR)
+FILES = (common_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR, identity_pb2.DESCRIPTOR, operator_pb2.DESCRIPTOR)
 TYPES = {
     value: name.removeprefix("TYPE_").lower()
     for name, value in vars(FieldDescriptor).items()

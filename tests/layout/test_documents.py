@@ -58,7 +58,7 @@ def parse(words: list[str]) -> None:
         while words and words[0].startswith("-"):
             if words[0] not in {option for each in command.params for option in each.opts} | {"--help", "-h"}:
                 raise click.NoSuchOption(words[0], ctx=context)
-            words = words[1:]
+            words = words[2 if takes_value(command, words[0]) else 1 :]
         if not words:
             return
         found = command.get_command(context, words[0])
@@ -72,6 +72,11 @@ def parse(words: list[str]) -> None:
     except click.BadParameter as error:
         if not isinstance(error.param and error.param.type, click.Path):  # the reader has that file, we need not
             raise
+
+
+def takes_value(group: click.Group, option: str) -> bool:
+    """`heliotrope agent --config FILE` is a group's own option, with its value after it."""
+    return any(option in each.opts for each in group.params if isinstance(each, click.Option) and not each.is_flag)
 
 
 def test_the_documents_commands_are_found() -> None:

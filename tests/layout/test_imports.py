@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 WIRE_EDGES = (
     "heliotrope.foundation.model",
     "heliotrope.agent.daemon",
+    "heliotrope.agent.joining",
     "heliotrope.agent.link",
     "heliotrope.agent.orders",
     "heliotrope.agent.session",

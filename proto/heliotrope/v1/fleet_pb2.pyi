@@ -1,6 +1,7 @@
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from heliotrope.v1 import common_pb2 as _common_pb2
+from heliotrope.v1 import identity_pb2 as _identity_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -28,16 +29,32 @@ class AgentMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., job_report: _Optional[_Union[JobReport, _Mapping]] = ..., command_result: _Optional[_Union[CommandResult, _Mapping]] = ..., energy_batch: _Optional[_Union[EnergyBatch, _Mapping]] = ..., log_piece: _Optional[_Union[LogPiece, _Mapping]] = ..., pull_progress: _Optional[_Union[PullProgress, _Mapping]] = ...) -> None: ...
 
 class CoordinatorMessage(_message.Message):
-    __slots__ = ("welcome", "lease_grant", "command", "acknowledgement")
+    __slots__ = ("welcome", "lease_grant", "command", "acknowledgement", "trust", "probe")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     LEASE_GRANT_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     lease_grant: LeaseGrant
     command: Command
     acknowledgement: Acknowledgement
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ...) -> None: ...
+    trust: Trust
+    probe: Probe
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., lease_grant: _Optional[_Union[LeaseGrant, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., acknowledgement: _Optional[_Union[Acknowledgement, _Mapping]] = ..., trust: _Optional[_Union[Trust, _Mapping]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ...) -> None: ...
+
+class Trust(_message.Message):
+    __slots__ = ("coordinator_certificates_pem", "revocations")
+    COORDINATOR_CERTIFICATES_PEM_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    coordinator_certificates_pem: _containers.RepeatedScalarFieldContainer[bytes]
+    revocations: _containers.RepeatedCompositeFieldContainer[_identity_pb2.Revocation]
+    def __init__(self, coordinator_certificates_pem: _Optional[_Iterable[bytes]] = ..., revocations: _Optional[_Iterable[_Union[_identity_pb2.Revocation, _Mapping]]] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("versions", "site", "boot_id", "instance_id", "inventory", "jobs", "spool_id", "spool_acknowledged", "utc")

@@ -39,7 +39,9 @@ class FleetServiceStub(object):
     plus a margin, so the holder always gives up first.
     5. JobReport, EnergyBatch and LogPiece flow up and are acknowledged after they are committed; what is not acknowledged is
     sent again on the next session and deduplicated by its key.
-    6. A newer session of the same node closes the older one.
+    6. A newer session of the same agent process closes the older one. One of another process is let in only if the older
+    one does not answer a Probe within seconds: two live machines with one identity are refused, naming both hosts.
+    7. Trust follows Welcome, and comes again whenever the coordinator's certificate or the list of revocations changes.
     """
 
     def __init__(self, channel):
@@ -79,11 +81,13 @@ class FleetServiceServicer(object):
     plus a margin, so the holder always gives up first.
     5. JobReport, EnergyBatch and LogPiece flow up and are acknowledged after they are committed; what is not acknowledged is
     sent again on the next session and deduplicated by its key.
-    6. A newer session of the same node closes the older one.
+    6. A newer session of the same agent process closes the older one. One of another process is let in only if the older
+    one does not answer a Probe within seconds: two live machines with one identity are refused, naming both hosts.
+    7. Trust follows Welcome, and comes again whenever the coordinator's certificate or the list of revocations changes.
     """
 
     def Session(self, request_iterator, context):
-        """Not idempotent: a second call by the same node replaces the first.
+        """Not idempotent: a second call by the same agent process replaces the first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,7 +148,9 @@ class FleetService(object):
     plus a margin, so the holder always gives up first.
     5. JobReport, EnergyBatch and LogPiece flow up and are acknowledged after they are committed; what is not acknowledged is
     sent again on the next session and deduplicated by its key.
-    6. A newer session of the same node closes the older one.
+    6. A newer session of the same agent process closes the older one. One of another process is let in only if the older
+    one does not answer a Probe within seconds: two live machines with one identity are refused, naming both hosts.
+    7. Trust follows Welcome, and comes again whenever the coordinator's certificate or the list of revocations changes.
     """
 
     @staticmethod
