@@ -96,10 +96,12 @@ def congestion(proc_root: Path) -> Finding:
 
 
 def links(proc_root: Path) -> Iterator[Finding]:
-    """Without these a job could have a link of its own to another user's file, and have us follow or carry it."""
-    for name, danger in (
-        ("protected_hardlinks", "a job may link another user's file into its checkpoint"),
-        ("protected_symlinks", "a job may lay links for others in shared folders"),
+    """Without the first a job could have a link of its own to another user's file, and have us carry it; of symbolic
+    links the agent itself follows none in a job's folders.
+    """
+    for name, danger, bad in (
+        ("protected_hardlinks", "a job may link another user's file into its checkpoint", error),
+        ("protected_symlinks", "a job may lay links for others in shared folders", warning),
     ):
         check = f"kernel.{name}"
         try:
@@ -111,7 +113,7 @@ def links(proc_root: Path) -> Iterator[Finding]:
             yield ok(check, f"fs.{name} = {value}", value=value)
         else:
             remedy = f"Run: sysctl -w fs.{name}=1, and write it into /etc/sysctl.d/."
-            yield error(check, f"fs.{name} = 0: {danger}", remedy, value=value)
+            yield bad(check, f"fs.{name} = 0: {danger}", remedy, value=value)
 
 
 def limits() -> Iterator[Finding]:

@@ -60,7 +60,7 @@ class Lab:
     def _do(self, block: Block, host: str) -> None:
         machine = self.machines[host]
         if block.file:
-            path = machine.path(block.file)
+            path = machine.path(block.file.replace("~", "/root", 1))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
             return
