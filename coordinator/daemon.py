@@ -28,6 +28,7 @@ from .engine import Engine
 from .forecasts.clock import TraceClock
 from .forecasts.site import SiteForecast, open_site
 from .logstore import LogStore
+from .managers.drains import DrainManager
 from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
@@ -115,7 +116,8 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
-    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga)])
+    drains = DrainManager(world, saga)
+    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga)])
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
     intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, logs=logs)
@@ -134,6 +136,8 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         world=world,
         engine=engine,
         saga=saga,
+        drains=drains,
+        nodes=nodes,
         views=Views(world, own.name),
         bundles=bundles,
         logs=logs,
