@@ -96,6 +96,8 @@ class JobManager:
             return
         if isinstance(command.order, model.Stop) and job.wanted is Wanted.CANCEL and job.epoch == command.epoch:
             self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
+        elif isinstance(command.order, model.Stop) and job.drained_from and job.epoch == command.epoch:
+            self._park(tx, job)
         elif isinstance(command.order, model.Release):
             tx.jobs.drop_copies(job.job_id, command.node_id)
 
@@ -138,6 +140,8 @@ class JobManager:
 
     def _park(self, tx: Transaction, job: Job) -> None:
         """A drain stopped it; its message says how, and it goes on where there is room."""
+        if job.state is JobState.PAUSED:
+            return  # the report of its end and the answer to the order both say so
         self._close_run(tx, job, job.message)
         tx.jobs.put(replace(job, state=JobState.PAUSED, node_id=""))
 

@@ -117,10 +117,12 @@ class Transitions:
 
     def abort(self, tx: Transaction, job: Job, migration: Migration, message: str) -> None:
         """The source resumes: it runs on, or starts again from its newest checkpoint, under its old epoch."""
-        job = replace(job, attempt=job.attempt + 1, message=message)
+        job = replace(job, message=message)
         tx.jobs.put(job)
         held = [copy.checkpoint for copy in tx.jobs.copies(job.job_id) if copy.node_id == migration.source_node]
-        order = model.Resume(start=orders.start(job, held[0] if held else None, job.attempt))
+        # Only a job that had stopped starts again, as a new attempt, and its reports will say so; one that runs on
+        # goes on reporting under the attempt that it is.
+        order = model.Resume(start=orders.start(job, held[0] if held else None, job.attempt + 1))
         timeout_s = self._world.config.saga.abort_timeout_s
         command = orders.command(
             self._world,
