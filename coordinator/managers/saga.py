@@ -155,6 +155,10 @@ class Saga:
             if not self.cancel(tx, job, migration, message) and migration.step is MigrationStep.STARTING:
                 self._recovery.begin(tx, job, migration, message)
         elif job.node_id == node_id:
+            if migration.staged is not None and migration.step not in BEFORE_THE_JOB_STOPS:
+                # Pulled and verified: it may be all that is left of the job.
+                node = migration.destination_node
+                tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=node, checkpoint=migration.staged))
             # RUNNING at a node that is gone: whoever hands such jobs on finds it.
             self._steps.aborted(tx, job, migration, message)
 
