@@ -44,7 +44,7 @@ VERBS = {
     "uninstall": Verb("heliotrope.cli.install:uninstall", "Take the services away again."),
     "ca": Verb("heliotrope.cli.ca:ca", "Make a fleet's certificate authority and certificates."),
     "job": Verb("heliotrope.cli.job:job", "Submit, watch, move and fetch jobs."),
-    "node": Verb("heliotrope.cli.node:node", "List, show and drain nodes."),
+    "node": Verb("heliotrope.cli.node:node", "List, show, drain and forget nodes."),
     "site": Verb("heliotrope.cli.site:site", "List and show sites."),
     "migration": Verb("heliotrope.cli.migration:migration", "List and show migrations."),
     "decision": Verb("heliotrope.cli.decision:decision", "List decisions and explain one."),

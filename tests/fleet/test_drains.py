@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -149,11 +151,26 @@ def test_leave_keeps_running_jobs_and_takes_no_new_ones(folder: Path) -> None:
     with running(fleet, tiny_spec(*STEPS)) as (operator, _):
         left = drain(operator, "a", "LEAVE").drain.left
         assert [(one.job_name, one.reason) for one in left] == [("tiny", "stays until it ends")]
+        _follow_and_interrupt(fleet)
+        assert node(operator, "a").drain.mode == pb.DrainMode.DRAIN_MODE_LEAVE, "following changes nothing"
         other = operator.submit(msgspec.structs.replace(tiny_spec(*STEPS), name="other"))
         assert operator.reached(1, other).node_id == "b"
         job = operator.ended()
         assert (job.state, job.node_id, job.epoch) == (FINISHED, "a", 1)
         until_drained(operator, "a")
+
+
+def _follow_and_interrupt(fleet: LocalFleet) -> None:
+    """``--monitor --json`` prints one object per line; Ctrl-C ends the watching, not the drain."""
+    command = [sys.executable, "-m", "heliotrope.cli", "node", "drain", "a", "--monitor", "--json", *asking(fleet)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        assert (first["node_id"], first["drain"]["mode"], len(first["drain"]["left"])) == ("a", "LEAVE", 1)
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=20)
+    assert watching.returncode == 130
+    assert "the drain goes on" in errors
 
 
 def test_at_the_deadline_what_can_go_nowhere_is_checkpointed_and_stopped(folder: Path, truth: Truth) -> None:
