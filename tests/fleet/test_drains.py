@@ -21,7 +21,7 @@ from heliotrope.foundation.jobspec import CheckpointRules, JobSpec
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import operator_pb2 as pb
 
-STEPS = ("--steps", "100", "--step-s", "0.05", "--state-kb", "64")
+STEPS = ("--steps", "200", "--step-s", "0.05", "--state-kb", "64")
 LONG = ("--steps", "240", "--step-s", "0.05", "--state-kb", "64")
 ENDLESS = ("--steps", "100000", "--step-s", "0.05", "--state-kb", "64")
 RUNNING = common_pb2.JobState.JOB_STATE_RUNNING
@@ -57,7 +57,8 @@ def undrain(operator: Operator, node: str) -> pb.Node:
 
 def node(operator: Operator, name: str) -> pb.Node:
     nodes = operator.stub.GetFleet(pb.GetFleetRequest(), timeout=5).nodes
-    return next(one for one in nodes if one.node_id == name)
+    found: pb.Node = next(one for one in nodes if one.node_id == name)
+    return found
 
 
 def until_drained(operator: Operator, name: str) -> pb.Node:

@@ -20,7 +20,8 @@ FINISHED = common_pb2.JobState.JOB_STATE_FINISHED
 
 def node(operator: Operator, name: str) -> pb.Node:
     nodes = operator.stub.GetFleet(pb.GetFleetRequest(), timeout=5).nodes
-    return next(one for one in nodes if one.node_id == name)
+    found: pb.Node = next(one for one in nodes if one.node_id == name)
+    return found
 
 
 def forget(operator: Operator, name: str) -> pb.Node:
