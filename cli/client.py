@@ -22,7 +22,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from heliotrope.foundation import errors, tls, wire
-from heliotrope.foundation.errors import DeadlineExceeded, Denied, HeliotropeError, Incompatible, Unreachable
+from heliotrope.foundation.errors import DeadlineExceeded, Denied, HeliotropeError, Incompatible, NotFound, Unreachable
 from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.v1 import common_pb2, identity_pb2, identity_pb2_grpc, operator_pb2_grpc
 from heliotrope.v1 import operator_pb2 as pb
@@ -183,9 +183,31 @@ class Operator:
 
     # -- nodes
 
-    def drain(self, node_id: str, *, enable: bool, message: str, request_id: str) -> Record:
-        request = pb.DrainNodeRequest(request_id=request_id, node_id=node_id, enable=enable, message=message)
+    def node(self, node_id: str) -> Record:
+        nodes: list[Record] = self.fleet()["nodes"]
+        found = next((one for one in nodes if one["node_id"] == node_id), None)
+        if found is None:
+            raise NotFound(f"cannot find node {node_id!r}: none of this id ever connected; see: heliotrope node list")
+        return found
+
+    def drain(self, node_id: str, *, mode: str, deadline_s: float | None, message: str, request_id: str) -> Record:
+        """``mode``: migrate, stop or leave; ``deadline_s`` from now on, None: none."""
+        request = pb.DrainNodeRequest(
+            request_id=request_id,
+            node_id=node_id,
+            enable=True,
+            message=message,
+            mode=f"DRAIN_MODE_{mode.upper()}",
+        )
+        if deadline_s is not None:
+            request.deadline.FromMilliseconds(round(deadline_s * 1000))
         return self._call(self._stub.DrainNode, request)
+
+    def undrain(self, node_id: str, *, request_id: str) -> Record:
+        return self._call(self._stub.DrainNode, pb.DrainNodeRequest(request_id=request_id, node_id=node_id))
+
+    def readmit(self, node_id: str, *, request_id: str) -> Record:
+        return self._call(self._stub.ReadmitNode, pb.ReadmitNodeRequest(request_id=request_id, node_id=node_id))
 
     def forget(self, node_id: str, *, request_id: str) -> Record:
         return self._call(self._stub.ForgetNode, pb.ForgetNodeRequest(request_id=request_id, node_id=node_id))

@@ -19,8 +19,10 @@ _JOBS = (
     Column("STEP", right=True),
     Column("POWER", right=True),
     Column("MOVES", right=True),
+    Column("WAITS FOR"),
     Column("MESSAGE"),
 )
+_SITES = (Column("SITE"), Column("BINDING"), Column("WHY NOT THERE"))
 _RUNS = (Column("EPOCH", right=True), Column("SITE"), Column("NODE"), Column("STARTED"), Column("ENDED"), Column("WHY"))
 
 
@@ -32,6 +34,10 @@ def print_jobs(jobs: Sequence[Record], *, empty: str) -> None:
 def print_job(job: Record) -> None:
     """Everything about one job, its runs at the end."""
     output.print_fields(_fields(job))
+    if job["waiting"]:
+        click.echo()
+        rows = [(one["site"], one["binding"], one["reason"]) for one in job["waiting"]["sites"]]
+        output.print_table(_SITES, rows, empty="the fleet has no site")
     if job["runs"]:
         click.echo()
         output.print_table(_RUNS, [_run(run) for run in job["runs"]])
@@ -47,6 +53,7 @@ def _line(job: Record) -> tuple[str, ...]:
         _step(job),
         output.format_power(job["power_w"]) if job["power_w"] else "-",
         str(job["move_count"]),
+        job["waiting"]["binding"] if job["waiting"] else "-",
         job["message"],
     )
 
@@ -60,6 +67,8 @@ def _fields(job: Record) -> list[tuple[str, str]]:
         ("state", f"{job['state']} (wanted: {job['wanted']})"),
         ("place", f"{where}, epoch {job['epoch']}"),
         ("message", job["message"]),
+        ("waits", _waits(job["waiting"])),
+        ("drained from", job["drained_from"]),
         ("fault", job["fault"]),
         ("exit code", "" if job["exit_code"] is None else str(job["exit_code"])),
         ("submitted", output.format_time(job["submitted_utc"])),
@@ -73,6 +82,12 @@ def _fields(job: Record) -> list[tuple[str, str]]:
         ("command", " ".join(spec["command"])),
     ]
     return [(name, value) for name, value in fields if value]
+
+
+def _waits(waiting: Record | None) -> str:
+    if waiting is None:
+        return ""
+    return f"for {waiting['binding']}, decided {output.format_time(waiting['decided_utc'])} ({waiting['decision_id']})"
 
 
 def _step(job: Record) -> str:

@@ -45,7 +45,7 @@ VERBS = {
     "ca": Verb("heliotrope.cli.ca:ca", "Make a fleet's certificate authority and certificates."),
     "identity": Verb("heliotrope.cli.identity:identity", "List and revoke certificates, and renew your own."),
     "job": Verb("heliotrope.cli.job:job", "Submit, watch, move and fetch jobs."),
-    "node": Verb("heliotrope.cli.node:node", "List, show and drain nodes."),
+    "node": Verb("heliotrope.cli.node:node", "List, show, drain and forget nodes."),
     "site": Verb("heliotrope.cli.site:site", "List and show sites."),
     "migration": Verb("heliotrope.cli.migration:migration", "List and show migrations."),
     "decision": Verb("heliotrope.cli.decision:decision", "List decisions and explain one."),

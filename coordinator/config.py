@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
 
 from .forecasts.siteconfig import SiteConfig
+
+Turns = Annotated[int, Meta(ge=1)]
 
 
 class LinkConfig(Strict):
@@ -35,6 +41,7 @@ class PlannerConfig(Strict):
     default_energy_j_per_byte: NotNegative = 3.6e-5  # 0.01 kWh/GB: docs/decisions.md has the source
     assumed_save_s: NotNegative = 5.0  # until a job was stopped and started once, and its own figures are known
     assumed_load_s: NotNegative = 10.0
+    drain_transfers_per_link: Turns = 2  # jobs of drained nodes on their way at once, per direction
     placement_backoff_s: NotNegative = 60.0  # after a failed move or placement, before the same pair is tried again
 
 

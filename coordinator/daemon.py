@@ -30,6 +30,7 @@ from .forecasts.clock import TraceClock
 from .forecasts.site import SiteForecast, open_site
 from .issuer import Issuer
 from .logstore import LogStore
+from .managers.drains import DrainManager
 from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
@@ -126,7 +127,8 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
-    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga)])
+    drains = DrainManager(world, saga)
+    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga)])
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
@@ -147,6 +149,8 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         world=world,
         engine=engine,
         saga=saga,
+        drains=drains,
+        nodes=nodes,
         views=Views(world, own.name),
         bundles=bundles,
         logs=logs,

@@ -61,6 +61,14 @@ class MigrationStep(StrEnum):
         return self in (MigrationStep.COMMITTED, MigrationStep.ABORTED, MigrationStep.RECOVERED, MigrationStep.FAILED)
 
 
+class DrainMode(StrEnum):
+    """What becomes of the jobs of a drained node."""
+
+    MIGRATE = "MIGRATE"
+    STOP = "STOP"
+    LEAVE = "LEAVE"
+
+
 class RunState(StrEnum):
     """Whether one run goes on."""
 

@@ -19,15 +19,17 @@ class Binding(IntEnum):
     UNREACHABLE = 5  # no path, or no bandwidth, from its site to this one
     GPU_MODEL = 6  # no node with GPUs of its model
     CAPACITY = 7  # such nodes, but none free
-    UNKNOWN = 8  # the forecast of one of the two sites is unknown
-    NO_WINDOW = 9  # no renewable window is open there
-    TIME = 10  # the paper's condition fails
-    BREAK_EVEN = 11  # the move costs more non-renewable energy than it saves
-    HYSTERESIS = 12  # it saves too small a share to be worth a change
-    MOVES_LIMIT = 13  # as many moves in the last day as allowed
-    DWELL = 14  # moved too recently
-    OUTRANKED = 15  # would do, but another site saves more or is preferred
-    OK = 16
+    REFUSED = 8  # it failed there a moment ago
+    UNKNOWN = 9  # the forecast of one of the two sites is unknown
+    NO_WINDOW = 10  # no renewable window is open there
+    TIME = 11  # the paper's condition fails
+    BREAK_EVEN = 12  # the move costs more non-renewable energy than it saves
+    HYSTERESIS = 13  # it saves too small a share to be worth a change
+    MOVES_LIMIT = 14  # as many moves in the last day as allowed
+    DWELL = 15  # moved too recently
+    OUTRANKED = 16  # would do, but another site saves more or is preferred
+    LINK_BUSY = 17  # the best one, once fewer transfers share its link
+    OK = 18
 
     @property
     def label(self) -> str:
@@ -45,6 +47,7 @@ MEANINGS: dict[Binding, str] = {
     Binding.UNREACHABLE: "its agents cannot be reached from the job's site",
     Binding.GPU_MODEL: "no node there has GPUs of the job's model",
     Binding.CAPACITY: "no node there is free",
+    Binding.REFUSED: "it failed there a moment ago and is tried again after a pause",
     Binding.UNKNOWN: "a forecast that the comparison needs is unknown",
     Binding.NO_WINDOW: "no renewable window is open there",
     Binding.TIME: "the move takes too long for the window that is left",
@@ -53,5 +56,6 @@ MEANINGS: dict[Binding, str] = {
     Binding.MOVES_LIMIT: "the job has moved as often as it may in a day",
     Binding.DWELL: "the job moved too recently",
     Binding.OUTRANKED: "it would do, but another site is better",
+    Binding.LINK_BUSY: "it will do, and the job waits for its turn on the link to it",
     Binding.OK: "nothing stands against it",
 }

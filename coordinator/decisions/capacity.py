@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .snapshot import NodeView, SiteView
+from .snapshot import NodeView, SiteView, TransferView
 
 
 class Need(NamedTuple):
@@ -59,12 +60,13 @@ class FreeNodes:
             for site in sites
         }
 
-    def take(self, site: str, need: Need) -> str | None:
+    def take(self, site: str, need: Need, avoid: Collection[str] = ()) -> str | None:
         """Give the job the tightest node that fits, so that large jobs find whole nodes; ties by name; None if full."""
         fitting = [
             left
             for left in self._nodes[site]
             if left.slots >= 1 and left.gpus >= need.gpu_count and _fits_model(left.view, need)
+            if left.view.node not in avoid
         ]
         if not fitting:
             return None
@@ -72,3 +74,17 @@ class FreeNodes:
         best.slots -= 1
         best.gpus -= need.gpu_count
         return best.view.node
+
+
+class Turns:
+    """Which links still take a transfer of a job that takes turns; several at once would only slow each other."""
+
+    def __init__(self, transfers: Iterable[TransferView], limit: int) -> None:
+        self._open = Counter((one.source, one.destination) for one in transfers)
+        self._limit = limit
+
+    def are_left(self, source: str, destination: str) -> bool:
+        return self._open[(source, destination)] < self._limit
+
+    def take(self, source: str, destination: str) -> None:
+        self._open[(source, destination)] += 1

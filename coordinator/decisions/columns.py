@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,6 +42,7 @@ class JobColumns:
     movable: Bools
     has_checkpoint: Bools
     must_leave: Bools
+    refused: frozenset[tuple[int, int]]  # (job, site) where it failed at every node a moment ago, few
     decidable: Bools
     policy: Indexes  # row of ``Columns.forbidden``
     need: Indexes  # row of ``Columns.has_model`` and ``has_room``
@@ -89,7 +90,7 @@ def build(snapshot: Snapshot) -> Columns:
     index = {name: position for position, name in enumerate(names)}
     _unique("site", names)
     _unique("job", [job.job_id for job in snapshot.jobs])
-    jobs, policies, needs = _job_columns(snapshot.jobs, index)
+    jobs, policies, needs = _job_columns(snapshot.jobs, index, sites)
     has_model, has_room = room(sites, needs)
     return Columns(
         jobs=jobs,
@@ -127,8 +128,18 @@ def _unique(what: str, names: Sequence[str]) -> None:
         raise InvalidInput(f"cannot decide: {what} {twice} occurs twice in the snapshot; give each one its own name")
 
 
+def _refused(jobs: Sequence[JobView], sites: Sequence[SiteView]) -> Iterator[tuple[int, int]]:
+    for row, job in enumerate(jobs):
+        if not job.nodes_refused:
+            continue
+        for column, site in enumerate(sites):
+            able = {node.node for node in site.nodes if node.schedulable}
+            if able and able <= set(job.nodes_refused):
+                yield row, column
+
+
 def _job_columns(
-    jobs: Sequence[JobView], index: dict[str, int]
+    jobs: Sequence[JobView], index: dict[str, int], sites: Sequence[SiteView]
 ) -> tuple[JobColumns, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...], tuple[Need, ...]]:
     policies: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
     needs: dict[Need, int] = {}
@@ -167,6 +178,7 @@ def _job_columns(
         movable=np.array([job.movable for job in jobs], dtype=np.bool_),
         has_checkpoint=np.array([job.has_checkpoint for job in jobs], dtype=np.bool_),
         must_leave=np.array([job.must_leave for job in jobs], dtype=np.bool_),
+        refused=frozenset(_refused(jobs, sites)),
         decidable=np.array([job.state == DECIDABLE and bool(job.site) for job in jobs], dtype=np.bool_),
         policy=np.array([policies[job.sites_allowed, job.sites_forbidden] for job in jobs], dtype=np.int64),
         need=np.array([needs[Need(job.gpu_count, job.gpu_model)] for job in jobs], dtype=np.int64),

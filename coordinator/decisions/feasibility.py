@@ -287,10 +287,13 @@ def _bind(
         (Binding.UNREACHABLE, time["bandwidth_bytes_per_s"] <= 0),
         (Binding.FORBIDDEN, columns.forbidden[jobs.policy[rows]]),
         (Binding.HERE, here & ~leave),
-        (Binding.NO_CHECKPOINT, ~jobs.has_checkpoint[rows, None]),
+        (Binding.NO_CHECKPOINT, ~jobs.has_checkpoint[rows, None] & ~leave),  # one that must leave is asked for one
         (Binding.UNMOVABLE, ~jobs.movable[rows, None]),
         (Binding.BUSY, ~jobs.decidable[rows, None]),
     )
+    for row, site in jobs.refused:
+        if rows.start <= row < rows.stop:
+            binding[row - rows.start, site] = Binding.REFUSED
     for code, fails in hard:
         np.copyto(binding, np.uint8(code), where=fails)
     return binding

@@ -109,6 +109,8 @@ def _bindings(columns: Columns, row: int, job: JobView) -> tuple[Binding, ...]:
             found.append(Binding.GPU_MODEL)
         elif not columns.has_room[need, site]:
             found.append(Binding.CAPACITY)
+        elif (row, site) in columns.jobs.refused:
+            found.append(Binding.REFUSED)
         else:
             found.append(Binding.OK)
     return tuple(found)

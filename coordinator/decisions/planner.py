@@ -3,12 +3,13 @@
 Greedy: first the jobs that run nowhere, by priority; then moves, by priority, preferred sites, net gain, and at last by
 name, so that the same snapshot always gives the same plan. Every pick takes its room from those after it; what a moving
 job leaves behind is free only once it has left. Ping-pong is held off by the dwell time, the least gain and the
-moves per day. (The paper gives the test; this use of it is ours.)
+moves per day. Jobs of drained nodes take turns on each link. (The paper gives the test; this use of it is ours.)
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from . import explain, placement
 from .binding import Binding
 from .candidates import candidates, here, options, ranked, rules
-from .capacity import FreeNodes
+from .capacity import FreeNodes, Turns
 from .columns import Columns, build
 from .decision import Action, Candidate, Decision, Plan
 from .feasibility import Terms, blocks, evaluate
@@ -33,6 +34,7 @@ class _Contender:
     options: list[tuple[bool, float, int]]
     at: int = 0
     full: set[int] = field(default_factory=set)  # sites that earlier picks of this tick filled
+    waits_for: int | None = None  # the site it will go to when the link to it has a turn left
 
 
 @dataclass
@@ -42,6 +44,7 @@ class _Tick:
     snapshot: Snapshot
     columns: Columns
     free: FreeNodes
+    turns: Turns
     sites: dict[str, SiteView]
     decisions: dict[int, Decision] = field(default_factory=dict)
 
@@ -55,6 +58,7 @@ def plan(snapshot: Snapshot) -> Plan:
         snapshot=snapshot,
         columns=build(snapshot),
         free=FreeNodes(snapshot.sites),
+        turns=Turns(snapshot.transfers, snapshot.settings.turns_per_link),
         sites={site.name: site for site in snapshot.sites},
     )
     _place(tick)
@@ -77,30 +81,45 @@ def _place_one(tick: _Tick, row: int) -> None:
     preferred = frozenset(tick.job(row).sites_preferred)
     found = placement.places(columns, row, tick.job(row))
     order = placement.order(columns, found, preferred)
-    chosen, node, full = _first_free(tick, row, order)
+    chosen, node, full, waits_for = _first_free(tick, row, order)
     excluded = sorted(set(range(columns.shape[1])) - set(order), key=lambda site: (-found.binding[site], site))
     kept = [site for site in order + excluded if site != chosen][: tick.snapshot.settings.rejected_kept]
     rejected = [
-        _mark(record, site, full, chosen is not None)
+        _mark(record, site, full, chosen is not None, waits_for)
         for site, record in zip(kept, placement.candidates(columns, found, preferred, kept), strict=True)
     ]
     if chosen is None:
-        _decide(tick, row, "none", None, rejected)
+        _decide(tick, row, "none", None, _nearest_first(rejected))
         return
     pick = placement.candidates(columns, found, preferred, [chosen])[0]
     _decide(tick, row, "place", msgspec.structs.replace(pick, node=node), rejected)
 
 
-def _first_free(tick: _Tick, row: int, order: list[int]) -> tuple[int | None, str, set[int]]:
-    """The first site of ``order`` that still has a node, that node, and the sites found full before it."""
-    need = tick.columns.needs[tick.columns.jobs.need[row]]
+def _first_free(tick: _Tick, row: int, order: list[int]) -> tuple[int | None, str, set[int], int | None]:
+    """The first site of ``order`` that still has a node, that node, the sites found full before it; or the site that
+    has a node but no turn left on the link to it."""
+    job, need = tick.job(row), tick.columns.needs[tick.columns.jobs.need[row]]
     full: set[int] = set()
     for site in order:
-        node = tick.free.take(tick.columns.site_names[site], need)
-        if node is not None:
-            return site, node, full
-        full.add(site)
-    return None, "", full
+        name = tick.columns.site_names[site]
+        node = tick.free.take(name, need, job.nodes_refused)
+        if node is None:
+            full.add(site)
+        elif job.site in ("", name) or _has_turn(tick, job, name):
+            return site, node, full, None
+        else:
+            return None, "", full, site
+    return None, "", full, None
+
+
+def _has_turn(tick: _Tick, job: JobView, destination: str) -> bool:
+    """Whether the job may be sent there now; if so, it takes its turn."""
+    if not job.takes_turns:
+        return True
+    if not tick.turns.are_left(job.site, destination):
+        return False
+    tick.turns.take(job.site, destination)
+    return True
 
 
 def _move(tick: _Tick) -> None:
@@ -139,9 +158,13 @@ def _pick(tick: _Tick, contenders: dict[int, _Contender]) -> dict[int, tuple[int
         contender = contenders[heapq.heappop(heap)[-1]]
         site = contender.options[contender.at][2]
         need = tick.columns.needs[tick.columns.jobs.need[contender.row]]
-        node = tick.free.take(tick.columns.site_names[site], need)
+        name, job = tick.columns.site_names[site], tick.job(contender.row)
+        node = tick.free.take(name, need, job.nodes_refused)
         if node is not None:
-            picks[contender.row] = (site, node)
+            if _has_turn(tick, job, name):
+                picks[contender.row] = (site, node)
+            else:
+                contender.waits_for = site  # and the node is kept for it
             continue
         contender.full.add(site)
         contender.at += 1
@@ -150,11 +173,12 @@ def _pick(tick: _Tick, contenders: dict[int, _Contender]) -> dict[int, tuple[int
     return picks
 
 
-def _key(tick: _Tick, contender: _Contender) -> tuple[bool, int, bool, float, str, int, int]:
-    """Drained nodes first, then priority, preferred site, net gain, names."""
+def _key(tick: _Tick, contender: _Contender) -> tuple[bool, float, int, bool, float, str, int, int]:
+    """Drained nodes first, the nearest deadline first; then priority, preferred site, net gain, names."""
     job = tick.job(contender.row)
     not_preferred, minus_net, site = contender.options[contender.at]
-    return (not job.must_leave, -job.priority, not_preferred, minus_net, job.name, site, contender.row)
+    leave_by_s = math.inf if job.leave_by_s is None else job.leave_by_s
+    return (not job.must_leave, leave_by_s, -job.priority, not_preferred, minus_net, job.name, site, contender.row)
 
 
 def _settle(
@@ -162,26 +186,37 @@ def _settle(
 ) -> None:
     """Turn a pick, or none, into the job's decision."""
     chosen = None
-    if pick is not None:
-        record = kept.get(pick[0])
-        if record is None:  # far down its options: not among those kept
+    waits_for = contender.waits_for if contender else None
+    for site in [pick[0]] if pick else [waits_for] if waits_for is not None else []:
+        if site not in kept:  # far down its options: not among those kept
             terms = evaluate(tick.columns, slice(row, row + 1))
-            record = candidates(tick.columns, terms, 0, [pick[0]], frozenset(tick.job(row).sites_preferred))[pick[0]]
-        chosen = msgspec.structs.replace(record, node=pick[1])
+            kept |= candidates(tick.columns, terms, 0, [site], frozenset(tick.job(row).sites_preferred))
+    if pick is not None:
+        chosen = msgspec.structs.replace(kept[pick[0]], node=pick[1])
     full = contender.full if contender else set()
     rejected = [
-        _mark(record, site, full, pick is not None) for site, record in kept.items() if pick is None or site != pick[0]
+        _mark(record, site, full, pick is not None, waits_for)
+        for site, record in kept.items()
+        if pick is None or site != pick[0]
     ]
+    if waits_for is not None:
+        rejected = _nearest_first(rejected)
     _decide(tick, row, "move" if chosen else "stay", chosen, rejected)
 
 
-def _mark(record: Candidate, site: int, full: set[int], outranked: bool) -> Candidate:
-    """A feasible site that was not chosen was filled by earlier picks, or another one is better."""
+def _mark(record: Candidate, site: int, full: set[int], outranked: bool, waits_for: int | None) -> Candidate:
+    """A feasible site that was not chosen was filled by earlier picks, has no turn left, or another one is better."""
     if site in full:
         return msgspec.structs.replace(record, binding=Binding.CAPACITY.label)
-    if outranked and record.binding == Binding.OK.label:
+    if site == waits_for:
+        return msgspec.structs.replace(record, binding=Binding.LINK_BUSY.label)
+    if (outranked or waits_for is not None) and record.binding == Binding.OK.label:
         return msgspec.structs.replace(record, binding=Binding.OUTRANKED.label)
     return record
+
+
+def _nearest_first(rejected: list[Candidate]) -> list[Candidate]:
+    return sorted(rejected, key=lambda record: -Binding[record.binding.upper()])
 
 
 def _decide(tick: _Tick, row: int, action: Action, chosen: Candidate | None, rejected: list[Candidate]) -> None:
@@ -200,11 +235,19 @@ def _decide(tick: _Tick, row: int, action: Action, chosen: Candidate | None, rej
         destination_node=chosen.node if chosen else "",
         here=here(tick.sites.get(job.site)),
         chosen=chosen,
-        rejected=tuple(rejected[: tick.snapshot.settings.rejected_kept]),
+        rejected=tuple(_noted(tick, job, one) for one in rejected[: tick.snapshot.settings.rejected_kept]),
         candidates_count=tick.columns.shape[1] - stays_out if action != "none" or rejected else 0,
     )
     reason = explain.reason(undecided, job.state)
     tick.decisions[row] = msgspec.structs.replace(undecided, reason=reason)
+
+
+def _noted(tick: _Tick, job: JobView, record: Candidate) -> Candidate:
+    """A site that refused the job a moment ago, with what it said."""
+    if record.binding != Binding.REFUSED.label:
+        return record
+    said = {job.nodes_refused.get(node.node, "") for node in tick.sites[record.site].nodes}
+    return msgspec.structs.replace(record, note="; ".join(sorted(said - {""})))
 
 
 def _deciding(job: JobView, action: Action, chosen: Candidate | None, rejected: list[Candidate]) -> Binding:

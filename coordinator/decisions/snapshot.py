@@ -63,7 +63,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     destination where known. ``downtime_s`` is the standstill besides transfer and load, the last save
     (``save_s``) included. ``power_w`` is dynamic: what the job adds to its node's idle draw; ``standing_power_w`` what
     of it stays while the job stands. ``moves_count`` counts moves in the last 24 h. ``must_leave``: its node is
-    drained.
+    drained; ``leave_by_s`` is what is left until the drain's deadline. ``takes_turns``: one of several jobs that one
+    drain sends over the same links. ``nodes_refused``: where it failed a moment ago, and why.
     """
 
     job_id: str
@@ -89,6 +90,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     movable: bool = True
     has_checkpoint: bool = True
     must_leave: bool = False
+    leave_by_s: NotNegative | None = None  # None: no deadline
+    takes_turns: bool = False
+    nodes_refused: dict[str, str] = {}
     gpu_count: Count = 0
     gpu_model: str = ""  # empty: any
     priority: int = 0
@@ -108,6 +112,13 @@ class LinkView(msgspec.Struct, frozen=True, kw_only=True):
     e_net_j_per_byte: NotNegative = 0.0
 
 
+class TransferView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job's checkpoint on its way between two sites (or within one) at this moment."""
+
+    source: str
+    destination: str
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The planner's rules.
 
@@ -121,6 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     moves_per_day: Count = 24
     horizon_s: Annotated[float, Meta(gt=0)] = 86400.0
     local_bandwidth_bytes_per_s: NotNegative = 1.25e8  # within a site, where no link says otherwise: 1 Gbit/s
+    turns_per_link: Annotated[int, Meta(ge=1)] = 2  # transfers at once per direction, of jobs that take turns
     rejected_kept: Count = 8  # rejected candidates per decision that are recorded
     window_quantile_ratio: Share | None = None
     bandwidth_quantile_ratio: Share | None = None
@@ -133,6 +145,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobView, ...] = ()
     sites: tuple[SiteView, ...] = ()
     links: tuple[LinkView, ...] = ()
+    transfers: tuple[TransferView, ...] = ()
     settings: Settings = Settings()
     version: int = VERSION
 

@@ -38,8 +38,8 @@ class JobManager:
                 advanced = self._cancel(tx, job) or advanced
             elif job.wanted is Wanted.PAUSE:
                 advanced = self._pause(tx, job) or advanced
-            elif job.state is JobState.PAUSED:
-                tx.jobs.put(replace(job, state=JobState.PENDING))
+            elif job.state is JobState.PAUSED and not self._still_drained(tx, job):
+                tx.jobs.put(replace(job, state=JobState.PENDING, drained_from=""))
                 advanced = True
         self._release(tx)
         self._clear_ended(tx)
@@ -91,9 +91,13 @@ class JobManager:
         """An order outside any migration ended."""
         job = tx.jobs.find(command.job_id)
         if job is None or result.error is not None:
+            if job is not None and isinstance(command.order, model.Stop) and job.state is JobState.RUNNING:
+                tx.jobs.put(replace(job, drained_from=""))  # a stop for a drain: it is tried again
             return
         if isinstance(command.order, model.Stop) and job.wanted is Wanted.CANCEL and job.epoch == command.epoch:
             self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
+        elif isinstance(command.order, model.Stop) and job.drained_from and job.epoch == command.epoch:
+            self._park(tx, job)
         elif isinstance(command.order, model.Release):
             tx.jobs.drop_copies(job.job_id, command.node_id)
 
@@ -110,6 +114,8 @@ class JobManager:
             self._end(tx, job, JobState.FINISHED, "", exit_code=report.exit_code)
         elif job.wanted is Wanted.CANCEL:
             self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
+        elif job.drained_from:
+            self._park(tx, job)
         elif report.state is RunState.STOPPED:
             self._again(tx, job, "it stopped by itself and asked to be resumed", delay_s=RESTART_DELAY_S)
         else:
@@ -131,6 +137,18 @@ class JobManager:
         after = now + timedelta(seconds=delay_s)
         state = JobState.PAUSED if job.wanted is Wanted.PAUSE else JobState.PENDING
         tx.jobs.put(replace(job, state=state, node_id="", message=message, restart_after_utc=after))
+
+    def _park(self, tx: Transaction, job: Job) -> None:
+        """A drain stopped it; its message says how, and it goes on where there is room."""
+        if job.state is JobState.PAUSED:
+            return  # the report of its end and the answer to the order both say so
+        self._close_run(tx, job, job.message)
+        tx.jobs.put(replace(job, state=JobState.PAUSED, node_id=""))
+
+    def _still_drained(self, tx: Transaction, job: Job) -> bool:
+        """Whether the drain that stopped the job still holds; only then its place is not simply its node again."""
+        node = tx.nodes.find(job.drained_from) if job.drained_from else None
+        return node is not None and node.draining
 
     def _end(
         self, tx: Transaction, job: Job, state: JobState, message: str, *, fault: str = "", exit_code: int | None = None
@@ -165,6 +183,9 @@ class JobManager:
         return False
 
     def _pause(self, tx: Transaction, job: Job) -> bool:
+        if job.state is JobState.PAUSED and job.drained_from:
+            tx.jobs.put(replace(job, drained_from=""))  # from now on it stands still because its owner says so
+            return False
         if job.state is JobState.PENDING:
             tx.jobs.put(replace(job, state=JobState.PAUSED, message=""))
             return True

@@ -9,15 +9,18 @@ import msgspec
 
 from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.jobspec import JobSpec
-from heliotrope.foundation.model import JobState, MigrationKind
+from heliotrope.foundation.model import DrainMode, JobState, MigrationKind
 
 from ..decisions import explain, planner
 from ..decisions.decision import Decision
-from ..decisions.snapshot import ANY, JobView, LinkView, NodeView, Settings, SiteView, Snapshot
+from ..decisions.snapshot import ANY, JobView, LinkView, NodeView, Settings, SiteView, Snapshot, TransferView
 from ..forecasts.series import unix_s
 from ..state.database import Transaction
 from ..state.model import Job, Node, StoredDecision, Wanted, replace
+from . import draining, orders
+from .drains import CAUSE
 from .saga import Saga
+from .steps import BEFORE_THE_LEASE_PASSES
 from .world import World, new_id
 
 # Below this many measured transfers a declared rate is the better guess.
@@ -38,20 +41,22 @@ class PlannerManager:
 
     def ensure(self, tx: Transaction) -> bool:
         now_s = self._world.clock.monotonic_s()
-        waiting = self._placeable(tx)
+        waiting, leaving = self._placeable(tx), self._leaving(tx)
+        pressing = frozenset(job.job_id for job in [*waiting, *leaving])
         due = now_s >= self._next_s
         # A job that waits is looked at again at once when anything about the places changed, else at the interval.
-        situation = (frozenset(job.job_id for job in waiting), self._places(tx)) if waiting else None
+        situation = (pressing, self._places(tx)) if pressing else None
         if not due and situation in (None, self._seen):
             self._seen = situation
             return False
         self._seen = situation
         if due:
             self._next_s = now_s + self._world.config.planner.interval_s
-        moving = self._movable(tx) if due and self._world.config.planner.enabled else []
-        if not waiting and not moving:
+        # Emptying a drained node is an operator's wish: it is done also where nothing else is moved.
+        following = self._following(tx) if due and self._world.config.planner.enabled else []
+        if not (waiting or leaving or following):
             return False
-        snapshot = self.snapshot(tx, [*waiting, *moving])
+        snapshot = self.snapshot(tx, [*waiting, *leaving, *following])
         acted = False
         for decision in planner.plan(snapshot).decisions:
             acted = self._act(tx, decision) or acted
@@ -66,7 +71,12 @@ class PlannerManager:
             jobs=tuple(self._job_view(tx, job) for job in jobs),
             sites=sites,
             links=tuple(self._links(tx)),
-            settings=Settings(dwell_s=dwell_s, horizon_s=self._horizon_s()),
+            transfers=self._transfers(tx),
+            settings=Settings(
+                dwell_s=dwell_s,
+                horizon_s=self._horizon_s(),
+                turns_per_link=self._world.config.planner.drain_transfers_per_link,
+            ),
         )
 
     # -- what is decided about
@@ -76,13 +86,43 @@ class PlannerManager:
         return [
             job
             for job in tx.jobs.all(ended=False)
-            if job.state is JobState.PENDING
-            and job.wanted is Wanted.RUN
+            if ((job.state is JobState.PENDING and job.wanted is Wanted.RUN) or job.is_parked)
             and (job.restart_after_utc is None or job.restart_after_utc <= now)
             and tx.migrations.open_of(job.job_id) is None
+            and not self._tied(tx, job)
         ]
 
-    def _movable(self, tx: Transaction) -> list[Job]:
+    def _tied(self, tx: Transaction, job: Job) -> bool:
+        """Whether no place would do it any good, whatever is free; its message says why."""
+        if job.is_parked and not job.spec.policy.movable:
+            why = "its policy.movable is false: it waits for that node"
+        else:
+            try:
+                orders.newest_copy(self._world, tx, job)
+            except Conflict as error:
+                why = str(error)
+            else:
+                return False
+        self._say(tx, job, why)
+        return True
+
+    def _leaving(self, tx: Transaction) -> list[Job]:
+        """Jobs to be moved off drained nodes."""
+        drained = {node.node_id: node.wish for node in tx.nodes.all() if node.draining}
+        now = self._world.utc()
+        moved = {
+            node_id
+            for node_id, drain in drained.items()
+            if drain is not None and draining.wish(drain.mode, drain.deadline_utc, now) is DrainMode.MIGRATE
+        }
+        return [job for job in self._free_to_move(tx) if job.node_id in moved and not job.drained_from]
+
+    def _following(self, tx: Transaction) -> list[Job]:
+        """Jobs that follow the sun: those of drained nodes are moved by the drain, or not at all."""
+        drained = {node.node_id for node in tx.nodes.all() if node.draining}
+        return [job for job in self._free_to_move(tx) if job.node_id not in drained]
+
+    def _free_to_move(self, tx: Transaction) -> list[Job]:
         return [
             job
             for job in tx.jobs.all(ended=False)
@@ -95,7 +135,7 @@ class PlannerManager:
     def _places(self, tx: Transaction) -> frozenset[tuple[str, int]]:
         """(node, jobs on it) of every node that takes jobs."""
         used = _slots_used(tx)
-        nodes = [node for node in tx.nodes.all() if node.node_id in self._world.present and not node.draining]
+        nodes = [node for node in tx.nodes.all() if self._world.in_service(node)]
         return frozenset((node.node_id, used[node.node_id]) for node in nodes)
 
     # -- the snapshot's parts
@@ -126,11 +166,10 @@ class PlannerManager:
 
     def _node_view(self, node: Node, used: Counter[str]) -> NodeView:
         inventory = node.inventory
-        there = node.node_id in self._world.present and not node.draining and not node.forgotten
         models = sorted({gpu.model for gpu in inventory.gpus})
         return NodeView(
             node=node.node_id,
-            schedulable=there,
+            schedulable=self._world.in_service(node),
             slots_free=max(inventory.slot_count - used[node.node_id], 0),
             gpu_free=max(len(inventory.gpus) - used[f"gpu:{node.node_id}"], 0),
             gpu_model="".join(models[:1]),
@@ -148,13 +187,16 @@ class PlannerManager:
         day_ago = unix_s(now) - HORIZON_S
         moves = [m for m in tx.migrations.all(job_id=job.job_id) if m.kind is MigrationKind.MOVE and m.standstill_s]
         presence = self._world.present.get(job.node_id)
-        refused = {n.site for n in tx.nodes.all() if self._world.refused(job.job_id, n.node_id)}
+        drain = node.wish if node else None
+        leave_by_s = None
+        if drain is not None and drain.deadline_utc is not None:
+            leave_by_s = max((drain.deadline_utc - now).total_seconds(), 0.0)
         settings = self._world.config.planner
         save_s = settings.assumed_save_s if job.save_s is None else job.save_s
         return JobView(
             job_id=job.job_id,
             name=job.spec.name,
-            state=job.state.value,
+            state=JobState.PENDING.value if job.is_parked else job.state.value,
             site=site,
             node=job.node_id,
             state_bytes=float(state_bytes),
@@ -168,13 +210,24 @@ class PlannerManager:
             moves_count=sum(unix_s(m.steps[0].entered_utc) > day_ago for m in moves),
             sites_allowed=policy.sites_allowed,
             sites_preferred=policy.sites_preferred,
-            sites_forbidden=tuple(sorted({*policy.sites_forbidden, *(refused - {site})})),
+            sites_forbidden=policy.sites_forbidden,
             movable=policy.movable,
             has_checkpoint=bool(copies),
-            must_leave=node is not None and node.draining,
+            must_leave=drain is not None,
+            leave_by_s=leave_by_s,
+            takes_turns=drain is not None or job.is_parked,
+            nodes_refused=self._world.refusals(job.job_id),
             gpu_count=job.spec.resources.gpu_count,
             gpu_model=job.spec.resources.gpu_model or job.gpu_model,
             priority=policy.priority,
+        )
+
+    def _transfers(self, tx: Transaction) -> tuple[TransferView, ...]:
+        """Checkpoints on their way; a first start has none to send."""
+        return tuple(
+            TransferView(source=one.source_site, destination=one.destination_site)
+            for one in tx.migrations.open()
+            if one.step in BEFORE_THE_LEASE_PASSES and one.source_site and one.destination_site
         )
 
     def _site_of(self, tx: Transaction, node_id: str) -> str:
@@ -229,19 +282,27 @@ class PlannerManager:
         stored = self._store(tx, decision)
         job = tx.jobs.get(decision.job_id)
         if decision.action not in ("place", "move"):
-            if job.state is JobState.PENDING and job.message != decision.reason:
-                tx.jobs.put(replace(job, message=decision.reason))
+            if job.state is JobState.PENDING or job.is_parked:
+                self._say(tx, job, decision.reason)
             return False
         kind = MigrationKind.PLACE if decision.action == "place" else MigrationKind.MOVE
         node = tx.nodes.get(decision.destination_node)
         cause = "planner" if kind is MigrationKind.MOVE or job.epoch == 0 else "restart"
-        if job.node_id and tx.nodes.get(job.node_id).draining:
-            cause = "drain"
+        if job.is_parked or (job.node_id and tx.nodes.get(job.node_id).draining):
+            cause = CAUSE
         try:
             self._saga.begin(tx, kind, job, node, cause=cause, decision_id=stored.decision_id)
         except Conflict:
             return False
         return True
+
+    @staticmethod
+    def _say(tx: Transaction, job: Job, why: str) -> None:
+        """Why the job waits, for its owner; of one that a drain stopped also how it was stopped."""
+        runs = tx.jobs.runs(job.job_id) if job.is_parked else []
+        message = "; ".join([*(run.end_reason for run in runs[-1:]), why])
+        if job.message != message:
+            tx.jobs.put(replace(job, message=message))
 
     def _store(self, tx: Transaction, decision: Decision) -> StoredDecision:
         """A decision that only repeats the last one (same action, same reason to stay) is counted, not stored again."""

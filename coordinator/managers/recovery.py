@@ -71,7 +71,7 @@ class Recovery:
 
     def start_failed(self, tx: Transaction, job: Job, migration: Migration, fault: Fault) -> None:
         """The holder could not start the job: fence it, and try where it was not tried yet."""
-        self._world.refuse_for_a_while(job.job_id, job.node_id)
+        self._world.refuse_for_a_while(job.job_id, job.node_id, fault.message)
         whose = "job" if fault.kind == JobFailed.__name__ else "node"
         migration = replace(migration, tried_nodes=(*migration.tried_nodes, job.node_id), fault=whose)
         tx.jobs.put(replace(job, state=JobState.RECOVERING, message=fault.message))
@@ -95,6 +95,9 @@ class Recovery:
                 self._steps.enter(tx, migration, MigrationStep.RECOVERING, message=str(error))
             return False
         node = tx.nodes.get(node_id)
+        if node.forgotten or (node.draining and node_id != migration.source_node):
+            self._place_anew(tx, job, migration, node_id)
+            return True
         job = self._steps.hand_over(tx, job, node_id, node.site)
         copy = self._copy(tx, job, migration, prefer=node_id)
         command = orders.command(
@@ -109,6 +112,13 @@ class Recovery:
         self._steps.enter(tx, changed, MigrationStep.RECOVERING, command, message=message)
         return True
 
+    def _place_anew(self, tx: Transaction, job: Job, migration: Migration, node_id: str) -> None:
+        """The newest checkpoint lies where no job may start: the planner finds a place and it is fetched."""
+        message = f"its newest checkpoint lies on {node_id}, which takes no jobs: it is placed anew"
+        self._steps.close_run(tx, job, message, self._world.utc())
+        tx.jobs.put(replace(job, state=JobState.PENDING, node_id="", message=message))
+        self._steps.enter(tx, replace(migration, released=True), MigrationStep.ABORTED, message=message)
+
     def _where(self, tx: Transaction, job: Job, migration: Migration) -> str:
         copy = self._copy(tx, job, migration, prefer=migration.destination_node)
         if copy is not None:
@@ -120,7 +130,8 @@ class Recovery:
 
     def _copy(self, tx: Transaction, job: Job, migration: Migration, *, prefer: str) -> Copy | None:
         preferred = "" if prefer in migration.tried_nodes else prefer
-        return orders.newest_copy(self._world, tx, job, prefer=preferred, avoid=migration.tried_nodes)
+        leaving = tuple(node.node_id for node in tx.nodes.all() if node.draining or node.forgotten)
+        return orders.newest_copy(self._world, tx, job, prefer=preferred, avoid=(*migration.tried_nodes, *leaving))
 
     def _give_up(self, tx: Transaction, job: Job, migration: Migration) -> None:
         message = f"given up after {len(migration.tried_nodes)} failed starts: {migration.message}"

@@ -23,22 +23,13 @@ from ..state.database import Transaction
 from ..state.model import Command, Job, Migration, Node, Order, replace
 from . import orders
 from .recovery import Recovery
+from .steps import BEFORE_THE_JOB_STOPS, BEFORE_THE_LEASE_PASSES
 from .transitions import Transitions
 from .world import World, new_id
 
 failpoints.register(*(f"saga.{step.lower()}.{moment}" for step in MigrationStep for moment in ("persist", "persisted")))
 
-BEFORE_THE_LEASE_PASSES = (
-    MigrationStep.PLANNED,
-    MigrationStep.PREPARING,
-    MigrationStep.STAGING,
-    MigrationStep.QUIESCING,
-    MigrationStep.SENDING,
-    MigrationStep.VERIFIED,
-)
-
 STAGINGS_LIMIT = 5
-BEFORE_THE_JOB_STOPS = (MigrationStep.PLANNED, MigrationStep.PREPARING, MigrationStep.STAGING)
 
 
 class Saga:
@@ -116,7 +107,7 @@ class Saga:
             self._recovery.on_result(tx, job, migration, command, result)
         elif result.error is not None:
             if not _is_the_jobs_own_end(migration, result.error):
-                self.failed(tx, job, migration, result.error)
+                self.failed(tx, job, replace(migration, error_kind=result.error.kind), result.error)
         else:
             self._or_give_up(tx, job, migration, lambda: self._done(tx, job, migration, command, result))
 
@@ -130,7 +121,7 @@ class Saga:
     def failed(self, tx: Transaction, job: Job, migration: Migration, fault: Fault) -> None:
         """Before the point of no return the source goes on; after it the newest checkpoint is started elsewhere."""
         if migration.destination_node:
-            self._world.refuse_for_a_while(job.job_id, migration.destination_node)
+            self._world.refuse_for_a_while(job.job_id, migration.destination_node, fault.message)
         if migration.step is MigrationStep.STARTING:
             self._recovery.start_failed(tx, job, migration, fault)
         elif fault.kind == NotFound.__name__ and self._stages_again(migration):
@@ -154,6 +145,22 @@ class Saga:
             return False
         self.failed(tx, job, migration, Fault(kind=Conflict.__name__, message=message))
         return True
+
+    def node_forgotten(self, tx: Transaction, job: Job, migration: Migration, node_id: str) -> None:
+        """An operator declared a node of this migration gone for good: nothing waits for its answer any more."""
+        message = f"node {node_id} was forgotten"
+        if migration.step is MigrationStep.RECOVERING:
+            return  # it looks for that itself
+        if node_id == migration.destination_node:
+            if not self.cancel(tx, job, migration, message) and migration.step is MigrationStep.STARTING:
+                self._recovery.begin(tx, job, migration, message)
+        elif job.node_id == node_id:
+            if migration.staged is not None and migration.step not in BEFORE_THE_JOB_STOPS:
+                # Pulled and verified: it may be all that is left of the job.
+                node = migration.destination_node
+                tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=node, checkpoint=migration.staged))
+            # RUNNING at a node that is gone: whoever hands such jobs on finds it.
+            self._steps.aborted(tx, job, migration, message)
 
     def run_ended(self, tx: Transaction, job: Job, migration: Migration, state: RunState, message: str) -> None:
         """The job's run at its holder ended while a migration is open, not because the migration stopped it."""

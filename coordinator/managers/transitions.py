@@ -96,6 +96,7 @@ class Transitions:
             site=site,
             first_site=job.first_site or site,
             started_utc=job.started_utc or now,
+            drained_from="",
         )
         node = tx.nodes.get(node_id)
         models = sorted({gpu.model for gpu in node.inventory.gpus})
@@ -116,10 +117,12 @@ class Transitions:
 
     def abort(self, tx: Transaction, job: Job, migration: Migration, message: str) -> None:
         """The source resumes: it runs on, or starts again from its newest checkpoint, under its old epoch."""
-        job = replace(job, attempt=job.attempt + 1, message=message)
+        job = replace(job, message=message)
         tx.jobs.put(job)
         held = [copy.checkpoint for copy in tx.jobs.copies(job.job_id) if copy.node_id == migration.source_node]
-        order = model.Resume(start=orders.start(job, held[0] if held else None, job.attempt))
+        # Only a job that had stopped starts again, as a new attempt, and its reports will say so; one that runs on
+        # goes on reporting under the attempt that it is.
+        order = model.Resume(start=orders.start(job, held[0] if held else None, job.attempt + 1))
         timeout_s = self._world.config.saga.abort_timeout_s
         command = orders.command(
             self._world,
@@ -143,7 +146,8 @@ class Transitions:
     ) -> None:
         """Closed without a move. ``job_runs`` False: the job's own end is booked by whoever saw it."""
         if migration.kind is MigrationKind.PLACE:
-            tx.jobs.put(replace(job, state=JobState.PENDING, message=message))
+            state = JobState.PAUSED if job.drained_from else JobState.PENDING
+            tx.jobs.put(replace(job, state=state, message=message))
         elif job_runs and (resumed is None or resumed.run_state.alive):
             wanted = Wanted.RUN if migration.kind is MigrationKind.PAUSE else job.wanted
             tx.jobs.put(replace(job, state=JobState.RUNNING, wanted=wanted, message=message))
@@ -193,8 +197,13 @@ class Transitions:
 
     def paused(self, tx: Transaction, job: Job, migration: Migration) -> None:
         now = self._world.utc()
-        self.close_run(tx, job, "paused", now)
-        tx.jobs.put(replace(job, state=JobState.PAUSED, node_id="", message="", last_move_utc=now))
+        drained = migration.source_node if migration.cause == "drain" and job.wanted is Wanted.RUN else ""
+        why = f"stopped for the drain of node {drained}" if drained else "paused"
+        self.close_run(tx, job, why, now)
+        message = why if drained else ""
+        tx.jobs.put(
+            replace(job, state=JobState.PAUSED, node_id="", message=message, last_move_utc=now, drained_from=drained)
+        )
         self.enter(tx, replace(migration, released=True), MigrationStep.COMMITTED)
 
     def count_pull(

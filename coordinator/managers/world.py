@@ -11,7 +11,7 @@ from heliotrope.foundation.clock import Clock
 
 from ..config import CoordinatorConfig
 from ..forecasts.site import SiteForecast
-from ..state.model import Job
+from ..state.model import Job, Node
 
 
 @dataclass
@@ -49,6 +49,7 @@ class World:
     transferring: dict[str, Transferring] = field(default_factory=dict)
     # (job, node) pairs that failed lately, until when (monotonic): the planner leaves them alone.
     refused_until_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    refused_because: dict[tuple[str, str], str] = field(default_factory=dict)
 
     # When a job's lease was last granted (boot time); a restarted coordinator counts from its own start, which is
     # the one full lease that it must wait before it may think a silent holder stopped.
@@ -66,12 +67,32 @@ class World:
         granted_s = self.granted_at_s.get(job.job_id, self.started_at_s)
         return self.clock.boottime_s() > granted_s + policy.lease_s + self.config.saga.lease_margin_s
 
-    def refuse_for_a_while(self, job_id: str, node_id: str) -> None:
+    def in_service(self, node: Node) -> bool:
+        """Whether the node may be given jobs."""
+        return node.node_id in self.present and not node.draining and not node.forgotten
+
+    def out_of_service_because(self, node: Node) -> str:
+        """Completes "node X ...", with the remedy."""
+        if node.forgotten:
+            return f"was forgotten; heliotrope node readmit {node.node_id} takes it back"
+        if node.draining:
+            because = f" ({node.drain_message})" if node.drain_message else ""
+            return f"is being drained{because}; heliotrope node undrain {node.node_id} takes it back into service"
+        return "is not connected; start its agent"
+
+    def refuse_for_a_while(self, job_id: str, node_id: str, message: str) -> None:
         until_s = self.clock.monotonic_s() + self.config.planner.placement_backoff_s
         self.refused_until_s[(job_id, node_id)] = until_s
+        self.refused_because[(job_id, node_id)] = message
 
-    def refused(self, job_id: str, node_id: str) -> bool:
-        return self.refused_until_s.get((job_id, node_id), 0.0) > self.clock.monotonic_s()
+    def refusals(self, job_id: str) -> dict[str, str]:
+        """Node -> why the job is not given to it for a while."""
+        now_s = self.clock.monotonic_s()
+        return {
+            node_id: self.refused_because[(job, node_id)]
+            for (job, node_id), until_s in self.refused_until_s.items()
+            if job == job_id and until_s > now_s
+        }
 
 
 @dataclass(frozen=True)

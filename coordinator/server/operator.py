@@ -20,12 +20,14 @@ from ..bundles import BundleStore
 from ..engine import Engine
 from ..logstore import LogStore
 from ..managers import orders
+from ..managers.drains import DrainManager
+from ..managers.nodes import NodeManager
 from ..managers.saga import Saga
 from ..managers.world import World, new_id
 from ..state import model
 from ..state.database import Transaction
 from ..state.model import Job, Node, Wanted, replace
-from . import reports
+from . import drains, reports
 from .changes import Changes
 from .logs import follow
 from .relays import Relays
@@ -47,6 +49,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         world: World,
         engine: Engine,
         saga: Saga,
+        drains: DrainManager,
+        nodes: NodeManager,
         views: Views,
         bundles: BundleStore,
         logs: LogStore,
@@ -56,6 +60,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self._world = world
         self._engine = engine
         self._saga = saga
+        self._drains = drains
+        self._nodes = nodes
         self._views = views
         self._bundles = bundles
         self._logs = logs
@@ -246,8 +252,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     def _destination(self, tx: Transaction, job: Job, name: str) -> Node:
         """A node by id, or the freest connected node of a site. Raises NotFound, Conflict."""
         if name in self._world.sites:
-            nodes = [node for node in tx.nodes.all() if node.site == name and node.node_id in self._world.present]
-            nodes = [node for node in nodes if not node.draining and node.node_id != job.node_id]
+            nodes = [node for node in tx.nodes.all() if node.site == name and self._world.in_service(node)]
+            nodes = [node for node in nodes if node.node_id != job.node_id]
             if not nodes:
                 raise Conflict(
                     f"cannot move job {job.job_id} to site {name}: it has no other connected node in service"
@@ -258,8 +264,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             raise NotFound(f"field destination: {name!r} is neither a node nor a site; see `heliotrope node list`")
         if node.node_id == job.node_id:
             raise Conflict(f"cannot move job {job.job_id} to node {name}: it runs there already")
-        if node.node_id not in self._world.present or node.draining:
-            raise Conflict(f"cannot move job {job.job_id} to node {name}: it is not connected or is being drained")
+        if not self._world.in_service(node):
+            why = self._world.out_of_service_because(node)
+            raise Conflict(f"cannot move job {job.job_id} to node {name}: it {why}")
         return node
 
     # -- nodes
@@ -267,24 +274,36 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     async def DrainNode(self, request: pb.DrainNodeRequest, context: Context) -> pb.Node:
         def change(tx: Transaction) -> pb.Node:
             node = tx.nodes.get(request.node_id)
-            node = replace(node, draining=request.enable, drain_message=request.message if request.enable else "")
-            tx.nodes.put(node)
-            return self._views.node(tx, node)
+            if not request.enable:
+                return self._views.node(tx, self._drains.end(tx, node))
+            drain = drains.wish(request, self._world.utc())
+            return self._views.node(tx, self._drains.begin(tx, node, drain, request.message))
 
-        return await self._engine.run(change)
+        return await self._change_node(context, "DrainNode", request.request_id, change)
 
     async def ForgetNode(self, request: pb.ForgetNodeRequest, context: Context) -> pb.Node:
-        def change(tx: Transaction) -> pb.Node:
-            node = tx.nodes.get(request.node_id)
-            if node.node_id in self._world.present:
-                raise Conflict(f"cannot forget node {node.node_id}: it is connected; stop its agent first, or drain it")
-            node = replace(node, forgotten=True)
-            tx.nodes.put(node)
-            for job in tx.jobs.all(ended=False):
-                tx.jobs.drop_copies(job.job_id, node.node_id)
-            return self._views.node(tx, node)
+        return await self._change_node(
+            context,
+            "ForgetNode",
+            request.request_id,
+            lambda tx: self._views.node(tx, self._nodes.forget(tx, tx.nodes.get(request.node_id))),
+        )
 
-        return await self._engine.run(change)
+    async def ReadmitNode(self, request: pb.ReadmitNodeRequest, context: Context) -> pb.Node:
+        return await self._change_node(
+            context,
+            "ReadmitNode",
+            request.request_id,
+            lambda tx: self._views.node(tx, self._nodes.readmit(tx, tx.nodes.get(request.node_id))),
+        )
+
+    async def _change_node(
+        self, context: Context, method: str, request_id: str, change: Callable[[Transaction], pb.Node]
+    ) -> pb.Node:
+        def again(tx: Transaction, node_id: str) -> pb.Node:
+            return self._views.node(tx, tx.nodes.get(node_id))
+
+        return await self._once(context, method, request_id, change, again, lambda message: str(message.node_id))
 
     async def _once(
         self,

@@ -28,6 +28,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/heliotrope.v1.OperatorService/FetchOutputs": _CHANGE,  # outputs are the job owner's, not every reader's
     "/heliotrope.v1.OperatorService/DrainNode": _CHANGE,
     "/heliotrope.v1.OperatorService/ForgetNode": _CHANGE,
+    "/heliotrope.v1.OperatorService/ReadmitNode": _CHANGE,
     "/heliotrope.v1.OperatorService/GetMigration": _READ,
     "/heliotrope.v1.OperatorService/ListMigrations": _READ,
     "/heliotrope.v1.OperatorService/GetDecision": _READ,

@@ -16,6 +16,7 @@ from ..managers.planner import SAMPLES_NEEDED, PlannerManager
 from ..managers.world import World
 from ..state.database import Transaction
 from ..state.model import Job, Migration, Node, StoredDecision
+from . import drains, waiting
 
 
 class Views:
@@ -34,7 +35,7 @@ class Views:
             trace_scale=self._world.config.trace.scale,
             sites=[self.site(tx, name) for name in sorted(self._world.sites)],
             nodes=[self.node(tx, node) for node in tx.nodes.all()],
-            jobs=[self.job(tx, job) for job in tx.jobs.all()],
+            jobs=[self.job(tx, job, brief=True) for job in tx.jobs.all()],
             migrations=[self.migration(one) for one in tx.migrations.open()],
         )
         picture.utc.FromDatetime(now)
@@ -96,6 +97,9 @@ class Views:
         message.gpu_models.extend(sorted({gpu.model for gpu in inventory.gpus}))
         message.fingerprint_parts.update(inventory.fingerprint_parts)
         message.job_ids.extend(job.job_id for job in tx.jobs.on_node(node.node_id))
+        drain = drains.status(self._world, tx, node)
+        if drain is not None:
+            message.drain.CopyFrom(drain)
         presence = self._world.present.get(node.node_id)
         message.connected = presence is not None
         message.disk_free_bytes = presence.disk_free_bytes if presence else inventory.disk_free_bytes
@@ -106,12 +110,16 @@ class Views:
             message.last_seen.FromDatetime(self._world.utc())
         return message
 
-    def job(self, tx: Transaction, job: Job) -> pb.Job:
+    def job(self, tx: Transaction, job: Job, *, brief: bool = False) -> pb.Job:
+        """``brief``: without the sites that were looked at for a waiting job."""
         message: pb.Job = wire.to_message(job, pb.Job)
         message.runs.extend(wire.to_message(run, pb.Run) for run in tx.jobs.runs(job.job_id))
         copies = tx.jobs.copies(job.job_id)
         if copies:
             message.checkpoint.CopyFrom(wire.to_message(copies[0].checkpoint, type(message.checkpoint)))
+        found = waiting.why(tx, job, brief=brief)
+        if found is not None:
+            message.waiting.CopyFrom(found)
         presence = self._world.present.get(job.node_id)
         if presence is not None and job.job_id in presence.job_power_w:
             message.power_w = presence.job_power_w[job.job_id]

@@ -12,6 +12,7 @@ from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import (
     Checkpoint,
     CommandResult,
+    DrainMode,
     Inventory,
     JobState,
     MigrationKind,
@@ -67,6 +68,12 @@ class Job(Record):
     save_s: float | None = None  # as measured at its last stop and start: inputs of the next decision
     load_s: float | None = None
     wire_ratio: float | None = None  # wire bytes sent while it stood, per state byte
+    drained_from: str = ""  # the drain of this node stops, or stopped, it; empty again once it has a new holder
+
+    @property
+    def is_parked(self) -> bool:
+        """Stopped by a drain and wanted to run: it goes on wherever there is room, or at its node after the drain."""
+        return self.state is JobState.PAUSED and self.wanted is Wanted.RUN and self.drained_from != ""
 
 
 class Run(Record):
@@ -89,8 +96,17 @@ class Copy(Record):
     checkpoint: Checkpoint
 
 
+class Drain(Record):
+    """An operator's wish that a node be emptied."""
+
+    mode: DrainMode = DrainMode.MIGRATE
+    started_utc: datetime | None = None  # unknown in a record of a version that did not keep it
+    deadline_utc: datetime | None = None
+    done_utc: datetime | None = None
+
+
 class Node(Record):
-    """A node as it last said it was."""
+    """A node as it last said it was, and what operators want of it."""
 
     node_id: str
     site: str
@@ -102,8 +118,14 @@ class Node(Record):
     clock_skew_s: float = 0.0
     draining: bool = False
     drain_message: str = ""
+    drain: Drain | None = None
     forgotten: bool = False
     frame_version: int = 0
+
+    @property
+    def wish(self) -> Drain | None:
+        """The drain in force; None: the node is in service."""
+        return (self.drain or Drain()) if self.draining else None
 
 
 class Enrolment(Record):
@@ -147,6 +169,7 @@ class Migration(Record):
     checkpoint: Checkpoint | None = None  # the one the destination starts from
     tried_nodes: tuple[str, ...] = ()
     fault: str = "node"  # whose fault the last failed start was
+    error_kind: str = ""  # the class of the error with which an agent's order failed, by the catalogue
     state_bytes: int = 0
     wire_bytes: int = 0
     standstill_wire_bytes: int = 0

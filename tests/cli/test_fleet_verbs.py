@@ -41,12 +41,24 @@ def test_one_site_with_its_links(ask: Heliotrope) -> None:
 def test_nodes(ask: Heliotrope) -> None:
     assert ask("node", "list", "--json").value == []
     assert ask("node", "list").out == "no node has connected yet\n"
-    for verb in (["show", "n1"], ["drain", "n1"], ["drain", "n1", "--off"], ["forget", "n1", "--yes"]):
+    verbs = (
+        ["show"],
+        ["drain"],
+        ["drain", "--off"],
+        ["drain", "--monitor"],
+        ["undrain"],
+        ["forget", "--yes"],
+        ["readmit"],
+    )
+    for verb in ([name, "n1", *options] for name, *options in verbs):
         done = ask("node", *verb)
         assert done.code == errors.NotFound.exit_code and "n1" in done.err
     unsure = ask("node", "forget", "n1")
     assert unsure.code == errors.InvalidInput.exit_code and "--yes" in unsure.err
-    assert ask("node", "drain", "n1", "--off", "--message", "x").code == errors.InvalidInput.exit_code
+    for contradiction in (["--off", "--message", "x"], ["--off", "--monitor"], ["--deadline", "1m", "--no-deadline"]):
+        assert ask("node", "drain", "n1", *contradiction).code == errors.InvalidInput.exit_code
+    wrong = ask("node", "drain", "n1", "--deadline", "soon")
+    assert wrong.code == errors.InvalidInput.exit_code and "30m" in wrong.err
 
 
 def test_migrations(ask: Heliotrope, submitted: Job) -> None:
@@ -58,6 +70,11 @@ def test_migrations(ask: Heliotrope, submitted: Job) -> None:
 
 
 def test_why_a_job_waits(ask: Heliotrope, submitted: Job) -> None:
+    job = ask("job", "show", submitted["job_id"], "--json").value
+    assert job["waiting"]["binding"] == "capacity" and len(job["waiting"]["sites"]) == 3
+    shown = ask("job", "show", submitted["job_id"]).out
+    assert all(site in shown for site in ("valley", "mine", "desert")) and "no node there is free" in shown
+    assert any("capacity" in line for line in ask("job", "list").out.splitlines() if submitted["job_id"] in line)
     explained = ask("decision", "explain", submitted["job_id"])
     assert explained.code == 0 and f"none {submitted['spec']['name']}" in explained.out
     assert all(site in explained.out for site in ("valley", "mine", "desert"))

@@ -63,6 +63,24 @@ def test_a_job_that_ignores_its_request_runs_on(folder: Path, truth: Truth) -> N
         assert operator.digest() == truth(("--steps", "120", "--step-s", "0.05", "--state-kb", "64"))
 
 
+def test_a_job_that_was_asked_to_stop_in_vain_is_heard_of_again(folder: Path) -> None:
+    """It runs on under the attempt it was: its progress and its end still count."""
+    spec = _with_timeout(tiny_spec("--steps", "80", *ARGUMENTS[2:], "--ignore-requests"), 0.5)
+    with running(two_nodes(folder), spec) as (operator, _):
+        operator.stub.PauseJob(pb.ChangeJobRequest(job="tiny"))
+        pause = operator.until(lambda: _open_migration(operator, common_pb2.MIGRATION_KIND_PAUSE), "the pause")
+        assert operator.migration_ended(pause) == "ABORTED"
+        step = operator.job().progress.step
+        operator.reached(step + 5)
+        job = operator.ended()
+        assert (job.state, job.epoch) == (FINISHED, 1), operator.story()
+
+
+def _open_migration(operator: Operator, kind: int) -> str | None:
+    found = operator.stub.ListMigrations(pb.ListMigrationsRequest(), timeout=5).migrations
+    return next((str(one.migration_id) for one in found if one.kind == kind), None)
+
+
 def test_a_checkpoint_that_never_appears(folder: Path) -> None:
     spec = _with_timeout(tiny_spec(*ARGUMENTS, "--never-checkpoint"), 1.0)
     with running(two_nodes(folder), spec) as (operator, _):

@@ -2,12 +2,24 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from heliotrope.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class DrainMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DRAIN_MODE_UNSPECIFIED: _ClassVar[DrainMode]
+    DRAIN_MODE_MIGRATE: _ClassVar[DrainMode]
+    DRAIN_MODE_STOP: _ClassVar[DrainMode]
+    DRAIN_MODE_LEAVE: _ClassVar[DrainMode]
+DRAIN_MODE_UNSPECIFIED: DrainMode
+DRAIN_MODE_MIGRATE: DrainMode
+DRAIN_MODE_STOP: DrainMode
+DRAIN_MODE_LEAVE: DrainMode
 
 class Fleet(_message.Message):
     __slots__ = ("utc", "trace_utc", "trace_scale", "sites", "nodes", "jobs", "migrations", "fleet")
@@ -66,7 +78,7 @@ class LinkState(_message.Message):
     def __init__(self, destination_site: _Optional[str] = ..., bandwidth_bytes_per_s: _Optional[float] = ..., bandwidth_source: _Optional[str] = ..., sample_count: _Optional[int] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("node_id", "site", "connected", "draining", "drain_message", "last_seen", "software", "hostname", "slot_count", "gpu_count", "job_ids", "power_w", "power_estimated", "disk_free_bytes", "fingerprint_parts", "clock_skew_s", "forgotten", "gpu_models")
+    __slots__ = ("node_id", "site", "connected", "draining", "drain_message", "last_seen", "software", "hostname", "slot_count", "gpu_count", "job_ids", "power_w", "power_estimated", "disk_free_bytes", "fingerprint_parts", "clock_skew_s", "forgotten", "gpu_models", "drain")
     class FingerprintPartsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +104,7 @@ class Node(_message.Message):
     CLOCK_SKEW_S_FIELD_NUMBER: _ClassVar[int]
     FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     GPU_MODELS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     site: str
     connected: bool
@@ -110,10 +123,47 @@ class Node(_message.Message):
     clock_skew_s: float
     forgotten: bool
     gpu_models: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., connected: bool = ..., draining: bool = ..., drain_message: _Optional[str] = ..., last_seen: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., software: _Optional[str] = ..., hostname: _Optional[str] = ..., slot_count: _Optional[int] = ..., gpu_count: _Optional[int] = ..., job_ids: _Optional[_Iterable[str]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., disk_free_bytes: _Optional[int] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., clock_skew_s: _Optional[float] = ..., forgotten: bool = ..., gpu_models: _Optional[_Iterable[str]] = ...) -> None: ...
+    drain: DrainStatus
+    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., connected: bool = ..., draining: bool = ..., drain_message: _Optional[str] = ..., last_seen: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., software: _Optional[str] = ..., hostname: _Optional[str] = ..., slot_count: _Optional[int] = ..., gpu_count: _Optional[int] = ..., job_ids: _Optional[_Iterable[str]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., disk_free_bytes: _Optional[int] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., clock_skew_s: _Optional[float] = ..., forgotten: bool = ..., gpu_models: _Optional[_Iterable[str]] = ..., drain: _Optional[_Union[DrainStatus, _Mapping]] = ...) -> None: ...
+
+class DrainStatus(_message.Message):
+    __slots__ = ("mode", "started", "deadline", "done", "left", "stopped", "deadline_passed")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_PASSED_FIELD_NUMBER: _ClassVar[int]
+    mode: DrainMode
+    started: _timestamp_pb2.Timestamp
+    deadline: _timestamp_pb2.Timestamp
+    done: _timestamp_pb2.Timestamp
+    left: _containers.RepeatedCompositeFieldContainer[DrainJob]
+    stopped: _containers.RepeatedCompositeFieldContainer[DrainJob]
+    deadline_passed: bool
+    def __init__(self, mode: _Optional[_Union[DrainMode, str]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., done: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., left: _Optional[_Iterable[_Union[DrainJob, _Mapping]]] = ..., stopped: _Optional[_Iterable[_Union[DrainJob, _Mapping]]] = ..., deadline_passed: bool = ...) -> None: ...
+
+class DrainJob(_message.Message):
+    __slots__ = ("job_id", "job_name", "state", "binding", "reason", "migration_id", "under_way")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    BINDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    UNDER_WAY_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    job_name: str
+    state: _common_pb2.JobState
+    binding: str
+    reason: str
+    migration_id: str
+    under_way: bool
+    def __init__(self, job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., migration_id: _Optional[str] = ..., under_way: bool = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs")
+    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs", "drained_from", "waiting")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +183,8 @@ class Job(_message.Message):
     POWER_W_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
+    DRAINED_FROM_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     spec: _common_pb2.JobSpec
     state: _common_pb2.JobState
@@ -152,7 +204,33 @@ class Job(_message.Message):
     power_w: float
     wanted: str
     runs: _containers.RepeatedCompositeFieldContainer[Run]
-    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ...) -> None: ...
+    drained_from: str
+    waiting: Waiting
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., drained_from: _Optional[str] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
+
+class Waiting(_message.Message):
+    __slots__ = ("decision_id", "decided", "binding", "reason", "sites")
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_FIELD_NUMBER: _ClassVar[int]
+    BINDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    decision_id: str
+    decided: _timestamp_pb2.Timestamp
+    binding: str
+    reason: str
+    sites: _containers.RepeatedCompositeFieldContainer[SiteVerdict]
+    def __init__(self, decision_id: _Optional[str] = ..., decided: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., sites: _Optional[_Iterable[_Union[SiteVerdict, _Mapping]]] = ...) -> None: ...
+
+class SiteVerdict(_message.Message):
+    __slots__ = ("site", "binding", "reason")
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    BINDING_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    binding: str
+    reason: str
+    def __init__(self, site: _Optional[str] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("epoch", "node_id", "site", "started", "ended", "end_reason")
@@ -411,18 +489,30 @@ class OutputChunk(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class DrainNodeRequest(_message.Message):
-    __slots__ = ("request_id", "node_id", "enable", "message")
+    __slots__ = ("request_id", "node_id", "enable", "message", "mode", "deadline")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENABLE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     node_id: str
     enable: bool
     message: str
-    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ..., enable: bool = ..., message: _Optional[str] = ...) -> None: ...
+    mode: DrainMode
+    deadline: _duration_pb2.Duration
+    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ..., enable: bool = ..., message: _Optional[str] = ..., mode: _Optional[_Union[DrainMode, str]] = ..., deadline: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ForgetNodeRequest(_message.Message):
+    __slots__ = ("request_id", "node_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    node_id: str
+    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class ReadmitNodeRequest(_message.Message):
     __slots__ = ("request_id", "node_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -100,6 +100,11 @@ class OperatorServiceStub(object):
                 request_serializer=heliotrope_dot_v1_dot_operator__pb2.ForgetNodeRequest.SerializeToString,
                 response_deserializer=heliotrope_dot_v1_dot_operator__pb2.Node.FromString,
                 _registered_method=True)
+        self.ReadmitNode = channel.unary_unary(
+                '/heliotrope.v1.OperatorService/ReadmitNode',
+                request_serializer=heliotrope_dot_v1_dot_operator__pb2.ReadmitNodeRequest.SerializeToString,
+                response_deserializer=heliotrope_dot_v1_dot_operator__pb2.Node.FromString,
+                _registered_method=True)
         self.GetMigration = channel.unary_unary(
                 '/heliotrope.v1.OperatorService/GetMigration',
                 request_serializer=heliotrope_dot_v1_dot_operator__pb2.GetMigrationRequest.SerializeToString,
@@ -207,7 +212,7 @@ class OperatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DrainNode(self, request, context):
-        """idempotent
+        """idempotent by request_id; of two wishes the newer one holds
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +220,13 @@ class OperatorServiceServicer(object):
 
     def ForgetNode(self, request, context):
         """idempotent: states that the node's jobs will never run on there
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadmitNode(self, request, context):
+        """idempotent: a forgotten node may take new jobs again
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -316,6 +328,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
             'ForgetNode': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetNode,
                     request_deserializer=heliotrope_dot_v1_dot_operator__pb2.ForgetNodeRequest.FromString,
+                    response_serializer=heliotrope_dot_v1_dot_operator__pb2.Node.SerializeToString,
+            ),
+            'ReadmitNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadmitNode,
+                    request_deserializer=heliotrope_dot_v1_dot_operator__pb2.ReadmitNodeRequest.FromString,
                     response_serializer=heliotrope_dot_v1_dot_operator__pb2.Node.SerializeToString,
             ),
             'GetMigration': grpc.unary_unary_rpc_method_handler(
@@ -673,6 +690,33 @@ class OperatorService(object):
             target,
             '/heliotrope.v1.OperatorService/ForgetNode',
             heliotrope_dot_v1_dot_operator__pb2.ForgetNodeRequest.SerializeToString,
+            heliotrope_dot_v1_dot_operator__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadmitNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heliotrope.v1.OperatorService/ReadmitNode',
+            heliotrope_dot_v1_dot_operator__pb2.ReadmitNodeRequest.SerializeToString,
             heliotrope_dot_v1_dot_operator__pb2.Node.FromString,
             options,
             channel_credentials,
