@@ -7,6 +7,7 @@
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
+TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 BENCH_ARGS ?=
 # Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
@@ -26,11 +27,11 @@ test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytes
 test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
 	$(PYTEST) -m slow --ignore=tests/systemd $(TEST_ARGS)
 
-# PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH_ARGS goes to pip, say
-# "--index-url URL" of a package index with builds for processors only.
+# PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH is what pip is to install
+# (plain "torch" may bring gigabytes of CUDA), TORCH_ARGS goes to it too, say "--index-url URL".
 test-frameworks: dev-ready ## jobs of PyTorch and torchrun, moved; installs PyTorch into .venv-torch
 	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
-	    .venv-torch/bin/python -m pip install --quiet numpy safetensors torch $(TORCH_ARGS) && touch .venv-torch/made; }
+	    .venv-torch/bin/python -m pip install --quiet numpy safetensors '$(TORCH)' $(TORCH_ARGS) && touch .venv-torch/made; }
 	$(PYTEST) -m torch tests/frameworks $(TEST_ARGS)
 
 test-systemd: dev-ready ## the services under a real systemd in namespaces: as root, else it says why not

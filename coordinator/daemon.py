@@ -32,6 +32,7 @@ from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
+from .managers.powercaps import PowerCapManager
 from .managers.saga import Saga
 from .managers.world import TicketRequest, World
 from .server.changes import Changes
@@ -39,6 +40,7 @@ from .server.fleet import FleetServicer
 from .server.guard import Guard
 from .server.intake import Intake
 from .server.operator import OperatorServicer
+from .server.powercaps import PowerCapDesk
 from .server.relays import Relays
 from .server.sessions import Sessions
 from .server.views import Views
@@ -114,11 +116,12 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     )
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
+    caps = PowerCapManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
-    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga)])
+    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga), caps])
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
-    intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, logs=logs)
+    intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, caps=caps, logs=logs)
     fleet = FleetServicer(
         world=world,
         engine=engine,
@@ -139,6 +142,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         logs=logs,
         relays=relays,
         changes=changes,
+        caps=PowerCapDesk(engine, caps, changes),
     )
     server, address = _server(config, own, fleet, operator)
     return Coordinator(engine, database, sessions, server, address)

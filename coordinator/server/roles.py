@@ -26,6 +26,9 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/heliotrope.v1.OperatorService/FetchOutputs": _CHANGE,  # outputs are the job owner's, not every reader's
     "/heliotrope.v1.OperatorService/DrainNode": _CHANGE,
     "/heliotrope.v1.OperatorService/ForgetNode": _CHANGE,
+    "/heliotrope.v1.OperatorService/CapNode": _CHANGE,
+    "/heliotrope.v1.OperatorService/UncapNode": _CHANGE,
+    "/heliotrope.v1.OperatorService/ListPowerCapEvents": _READ,
     "/heliotrope.v1.OperatorService/GetMigration": _READ,
     "/heliotrope.v1.OperatorService/ListMigrations": _READ,
     "/heliotrope.v1.OperatorService/GetDecision": _READ,

@@ -24,6 +24,7 @@ from .jobs import Jobs
 from .ledger import Ledger
 from .migrations import Migrations
 from .nodes import Nodes
+from .powercaps import PowerCapEvents
 from .requests import Requests
 
 
@@ -38,6 +39,7 @@ class Transaction:
         self.decisions = Decisions(connection)
         self.ledger = Ledger(connection)
         self.requests = Requests(connection)
+        self.power_caps = PowerCapEvents(connection)
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 
