@@ -283,6 +283,17 @@ def test_the_stop_step_as_the_unit_calls_it(gpus: Any, keep: Any, tmp_path: Path
     assert run(state).returncode == 0 and run(f"{state}/nowhere").returncode == InvalidInput.exit_code
 
 
+def test_an_order_that_comes_after_the_end_sets_nothing(gpus: Any, keep: Any) -> None:
+    """It waited for its turn while the agent's stop put the limits back."""
+    keeper = keep(HandClock())
+    keeper.cap(wanted())
+    assert keeper.restore("stopped", goes_on=False) == ()
+    with pytest.raises(Unreachable, match="is stopping"):
+        keeper.cap(wanted(cap_id="p-2"))
+    keeper.ensure()
+    assert gpus.limit_w(0) == PREVIOUS_W and keeper.active() == ()
+
+
 def test_what_cannot_be_capped_is_refused_by_name(gpus: Any, keep: Any, sys_tree: Any) -> None:
     keeper = keep(HandClock())
     gpus.set(gpu0__mig=7, gpu0__instance=["MIG-a 3"], gpu1__code__limit=3)

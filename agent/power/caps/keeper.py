@@ -45,6 +45,7 @@ class Keeper:
         self._steps = Steps(self._leases, self.audit, driver, clock, self._boot_id)
         self._turn = threading.Lock()
         self._verified_s = self._tried_s = clock.monotonic_s()
+        self._is_closed = False  # the limits are back for good; an order that waited for its turn came too late
 
     def active(self) -> tuple[PowerCap, ...]:
         """What is in force, or should be; asks nobody."""
@@ -58,6 +59,10 @@ class Keeper:
         if wanted.lifetime_s <= 0:
             raise Conflict(f"cannot set power cap {wanted.cap_id}: its time was over before it reached the node")
         with self._turn:
+            if self._is_closed:
+                raise Unreachable(
+                    f"cannot set power cap {wanted.cap_id}: the agent is stopping; the next one is asked again"
+                )
             found = self._driver.read(*([wanted.device] if wanted.device else []))
             for limit in found:
                 _check_range(limit, wanted.limit_w)
@@ -89,6 +94,8 @@ class Keeper:
     def ensure(self) -> None:
         """Bring every lease to where it should be now; what fails is tried again later."""
         with self._turn:
+            if self._is_closed:
+                return
             self._tried_s = self._clock.monotonic_s()
             self._steps.end([one for one in self._leases.all() if self._is_over(one)], "its time was over")
             for lease in self._leases.all():
@@ -99,8 +106,12 @@ class Keeper:
                 self._steps.verify([one for one in self._leases.all() if one.stage is Stage.HELD])
 
     def restore(self, cause: str, *, goes_on: bool) -> tuple[str, ...]:
-        """Put every limit back; what could not be, as texts. ``goes_on``: the next agent may set them again."""
+        """Put every limit back; what could not be, as texts. ``goes_on``: the next agent may set them again.
+
+        The last call: no cap is set after it.
+        """
         with self._turn:
+            self._is_closed = True
             leases = self._leases.all()
             kept = [one for one in leases if goes_on and one.stage in (Stage.HELD, Stage.SUSPENDED)]
             self._steps.end([one for one in leases if one not in kept], cause)
