@@ -50,7 +50,12 @@ class Gpu:
         """One more line of the service; empty takes it away."""
         path = self.machine.path(f"/etc/systemd/system/{AGENT}.d/{name}.conf")
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"[Service]\n{line}\n") if line else path.unlink(missing_ok=True)
+        if line:
+            path.write_text(f"[Service]\n{line}\n")
+        else:
+            path.unlink(missing_ok=True)
+        if not list(path.parent.iterdir()):
+            path.parent.rmdir()
         self.machine.run("systemctl", "daemon-reload")
 
     def limit_w(self) -> float:
