@@ -2,11 +2,12 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-systemd test-frameworks check bench fuzz proto native-asan clean run-ready dev-ready
+.PHONY: help demo test test-slow test-systemd test-frameworks check bench fuzz proto native-asan clean run-ready dev-ready torch-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
+TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_S ?= 60
@@ -27,11 +28,9 @@ test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytes
 test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
 	$(PYTEST) -m slow --ignore=tests/systemd $(TEST_ARGS)
 
-# PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH_ARGS goes to pip, say
-# "--index-url URL" of a package index with builds for processors only.
-test-frameworks: dev-ready ## jobs of PyTorch and torchrun, moved; installs PyTorch into .venv-torch
-	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
-	    .venv-torch/bin/python -m pip install --quiet numpy safetensors torch $(TORCH_ARGS) && touch .venv-torch/made; }
+# PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH is what pip is to install
+# (plain "torch" may bring gigabytes of CUDA), TORCH_ARGS goes to it too, say "--index-url URL".
+test-frameworks: torch-ready ## jobs of PyTorch and torchrun, moved; installs PyTorch into .venv-torch
 	$(PYTEST) -m torch tests/frameworks $(TEST_ARGS)
 
 test-systemd: dev-ready ## the services under a real systemd in namespaces: as root, else it says why not
@@ -72,3 +71,7 @@ run-ready:
 
 dev-ready:
 	@scripts/set-up dev
+
+torch-ready: dev-ready
+	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
+	    .venv-torch/bin/python -m pip install --quiet numpy safetensors '$(TORCH)' $(TORCH_ARGS) && touch .venv-torch/made; }

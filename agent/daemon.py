@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +16,7 @@ import msgspec
 
 from heliotrope.foundation import failpoints, tls
 from heliotrope.foundation.clock import Clock, SystemClock
-from heliotrope.foundation.errors import Conflict, Denied, InvalidInput
+from heliotrope.foundation.errors import Denied, InvalidInput
 from heliotrope.foundation.identity import Identity, Role
 from heliotrope.foundation.keyring import Keyring
 from heliotrope.foundation.model import Inventory, Versions
@@ -28,10 +25,12 @@ from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 from heliotrope.v1 import fleet_pb2 as pb
 
 from . import gpus, inventory
+from .capship import CapShipper
 from .checkpoints.pins import Pins
 from .checkpoints.registry import CheckpointRegister
 from .checkpoints.store import ChunkStore
 from .config import AgentConfig
+from .deeds.capping import Capping
 from .deeds.moving import Ends, Moving
 from .deeds.preparing import Preparer
 from .deeds.running import Running
@@ -41,7 +40,10 @@ from .jobs import pythonpath, systemd_launcher
 from .journal import Journal
 from .link import Link
 from .logship import LogShipper
+from .only_one import only_one
 from .orders import Command
+from .power.caps.driver import Driver
+from .power.caps.keeper import Keeper, caps_folder
 from .power.monitor import PowerMonitor
 from .renewal import Renewal
 from .runner import Runner
@@ -65,10 +67,12 @@ class Agent:
     """The parts that are started and stopped, in this order and the reverse."""
 
     spool: Spool
+    keeper: Keeper
     monitor: PowerMonitor
     server: TransferServer
     runner: Runner
     executor: Executor
+    capping: Capping
     link: Link
     session: Session
     renewal: Renewal
@@ -90,48 +94,39 @@ async def serve(config: AgentConfig, folder: Path) -> None:
         agent.server.start()
         agent.monitor.start()
         await agent.runner.adopt()
+        await asyncio.to_thread(agent.keeper.adopt)
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         session, renewal = asyncio.create_task(agent.session.run()), asyncio.create_task(agent.renewal.run())
+        capping = asyncio.create_task(agent.capping.run())
         notifier.ready(f"transfers on port {agent.server.address[1]}")
         log.info("agent ready, transfers on port %d", agent.server.address[1])
         interval_s = (notifier.watchdog_interval_s or 20.0) / 2
-        while not stopping.is_set() and not session.done():
+        while not stopping.is_set() and not session.done() and not capping.done():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), interval_s)
             notifier.watchdog()
         notifier.stopping()
         renewal.cancel()
-        await close(agent, session)
+        await close(agent, session, capping)
 
 
-async def close(agent: Agent, session: asyncio.Task[None]) -> None:
+async def close(agent: Agent, session: asyncio.Task[None], capping: asyncio.Task[None]) -> None:
     """In reverse order; a defect that ended the session comes out here."""
     session.cancel()
+    capping.cancel()
     await agent.executor.close()
+    # While the sensor still holds the driver open: its last client's leaving may change limits, too.
+    await agent.capping.close()
     await agent.link.close()
     await agent.runner.close()
     await asyncio.to_thread(agent.server.stop)
     await asyncio.to_thread(agent.monitor.stop)
     agent.spool.close()
-    with contextlib.suppress(asyncio.CancelledError):
-        await session
-
-
-@contextlib.contextmanager
-def only_one(state_dir: Path) -> Iterator[None]:
-    """Two agents over one state would start every job twice. Raises Conflict."""
-    handle = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise Conflict(f"cannot start the agent: another one uses {state_dir}; stop it first") from error
-    try:
-        yield
-    finally:
-        os.close(handle)
+    for task in (session, capping):
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) -> Agent:
@@ -186,6 +181,8 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         lambda batch: told.drop(spool.append(batch)),
         holders=lambda: _holders(held, runner),
     )
+    caps_dir = caps_folder(state_dir)
+    keeper = Keeper(caps_dir, Driver(caps_dir, config.power.sys_root), clock)
     link = Link(config.coordinator, own)
 
     def here() -> Inventory:
@@ -207,6 +204,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         runner=runner,
         telemetry=Telemetry(monitor, spool),
         logs=LogShipper(),
+        caps=CapShipper(keeper),
         clock=clock,
         reconnect_s=config.reconnect_s,
         trust=trust,
@@ -234,8 +232,14 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         on_progress=_Progress(asyncio.get_running_loop(), session, clock),
         relay=link.relay,
     )
+    capping = Capping(keeper)
     executor = Executor(
-        journal=Journal(state_dir / "commands"), running=running, moving=moving, clock=clock, send=session.send_result
+        journal=Journal(state_dir / "commands"),
+        running=running,
+        moving=moving,
+        capping=capping,
+        clock=clock,
+        send=session.send_result,
     )
     session.use(executor)
     known = inventory.collect(config, devices, _advertised(config), state_dir)
@@ -246,7 +250,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         session.reopen()
 
     renewal = Renewal(keyring, link.renew, renewed, clock)
-    return Agent(spool, monitor, server, runner, executor, link, session, renewal)
+    return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal)
 
 
 class _Once:

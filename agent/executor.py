@@ -18,6 +18,7 @@ from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import DeadlineExceeded, HeliotropeError
 from heliotrope.foundation.model import CommandResult, Fault
 
+from .deeds.capping import Capping
 from .deeds.moving import Moving
 from .deeds.running import Running
 from .journal import Journal
@@ -32,10 +33,17 @@ NO_TIMEOUT_S = 86_400.0
 
 
 class Executor:
-    """Runs commands side by side, one at a time per job."""
+    """Runs commands side by side, one at a time per job (and one at a time of those of no job)."""
 
     def __init__(
-        self, *, journal: Journal, running: Running, moving: Moving, clock: Clock, send: Callable[[CommandResult], None]
+        self,
+        *,
+        journal: Journal,
+        running: Running,
+        moving: Moving,
+        capping: Capping,
+        clock: Clock,
+        send: Callable[[CommandResult], None],
     ) -> None:
         self._journal = journal
         self._clock = clock
@@ -52,6 +60,8 @@ class Executor:
             "resume": running.resume,
             "release": moving.release,
             "send_outputs": moving.send_outputs,
+            "cap_power": capping.cap,
+            "uncap_power": capping.uncap,
         }
 
     def take(self, command: Command) -> None:
@@ -78,7 +88,7 @@ class Executor:
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
     async def _run(self, command: Command) -> None:
-        log.info("job %s: %s (%s)", command.job_id, command.kind, command.command_id)
+        log.info("%s: %s (%s)", command.subject, command.kind, command.command_id)
         # A fence must not wait for the start that it is to fence.
         lock = asyncio.Lock() if command.kind == "stop" else self._locks.setdefault(command.job_id, asyncio.Lock())
         try:
@@ -90,12 +100,12 @@ class Executor:
         except HeliotropeError as error:
             result = _failed(command, error)
         except Exception as error:
-            log.exception("job %s: %s failed", command.job_id, command.kind)
+            log.exception("%s: %s failed", command.subject, command.kind)
             result = _failed(
                 command, HeliotropeError(f"unexpected {type(error).__name__}: {error}; see the agent's log")
             )
         if result.error is not None:
-            log.warning("job %s: %s failed: %s", command.job_id, command.kind, result.error.message)
+            log.warning("%s: %s failed: %s", command.subject, command.kind, result.error.message)
         failpoints.hit(f"agent.{command.kind}.applied")
         self._journal.record(result)
         failpoints.hit(f"agent.{command.kind}.recorded")

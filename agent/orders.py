@@ -70,7 +70,25 @@ class SendOutputs(Record):
     paths: tuple[str, ...] = ()
 
 
-Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs
+class CapPower(Record):
+    cap_id: str
+    device: str
+    limit_w: float
+    lifetime_s: float
+    operator: str = ""
+    message: str = ""
+
+
+class UncapPower(Record):
+    cap_id: str
+    device: str
+    operator: str = ""
+    message: str = ""
+
+
+Order = (
+    Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs | CapPower | UncapPower
+)
 
 KINDS: dict[str, type[Order]] = {
     "prepare": Prepare,
@@ -82,6 +100,8 @@ KINDS: dict[str, type[Order]] = {
     "resume": Resume,
     "release": Release,
     "send_outputs": SendOutputs,
+    "cap_power": CapPower,
+    "uncap_power": UncapPower,
 }
 
 
@@ -96,6 +116,11 @@ class Command:
     timeout_s: float
     kind: str
     order: Order
+
+    @property
+    def subject(self) -> str:
+        """What it is about, for logs."""
+        return f"job {self.job_id}" if self.job_id else "node"
 
 
 def from_wire(message: pb.Command) -> Command:

@@ -23,6 +23,7 @@ from heliotrope.v1 import common_pb2
 from heliotrope.v1 import fleet_pb2 as pb
 
 from . import orders
+from .capship import CapShipper
 from .executor import Executor
 from .link import Link
 from .logship import LogShipper
@@ -58,6 +59,7 @@ class Session:
         runner: Runner,
         telemetry: Telemetry,
         logs: LogShipper,
+        caps: CapShipper,
         clock: Clock,
         reconnect_s: float,
         trust: Trust,
@@ -67,6 +69,7 @@ class Session:
         self._runner = runner
         self._telemetry = telemetry
         self._logs = logs
+        self._caps = caps
         self._clock = clock
         self._reconnect_s = reconnect_s
         self._trust = trust
@@ -167,6 +170,7 @@ class Session:
         log.info("session with %s open", self._link.address)
         self._telemetry.restart(welcome.spool_acknowledged)
         self._logs.restart()
+        self._caps.restart()
         assert self._executor is not None
         self._executor.resend()
         interval_s = max(welcome.heartbeat_interval.ToMilliseconds() / 1000, 0.1)
@@ -237,6 +241,8 @@ class Session:
             self._executor.acknowledged(acknowledgement.command_id)
         if acknowledgement.spool_sequence:
             self._telemetry.acknowledge(acknowledgement.spool_sequence)
+        if acknowledgement.power_cap_event_id:
+            self._caps.acknowledge(acknowledgement.power_cap_event_id)
         if acknowledgement.HasField("log_position"):
             place = acknowledgement.log_position
             stream = LogStream(common_pb2.LogStream.Name(place.stream).removeprefix("LOG_STREAM_"))
@@ -258,6 +264,7 @@ class Session:
             power_estimated=power.is_estimated,
             job_power_w=power.job_w,
             disk_free_bytes=self._greeting.inventory().disk_free_bytes,
+            power_caps=[wire.to_message(cap, common_pb2.PowerCap) for cap in self._caps.active()],
         )
         self._sent_at_s[self._heartbeat_id] = self._clock.boottime_s()
         self._send(pb.AgentMessage(heartbeat=heartbeat))
@@ -267,6 +274,8 @@ class Session:
         while True:
             for batch in self._telemetry.pieces():
                 self._send(pb.AgentMessage(energy_batch=batch))
+            for event in self._caps.pieces():
+                self._send(pb.AgentMessage(power_cap_event=wire.to_message(event, common_pb2.PowerCapEvent)))
             for _, run in self._runner.running_folders():
                 for piece in self._logs.pieces(run):
                     self._send(pb.AgentMessage(log_piece=wire.to_message(piece, pb.LogPiece)))

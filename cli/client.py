@@ -228,6 +228,26 @@ class Operator:
             request = identity_pb2.RenewRequest(csr_pem=csr_pem)
             return bytes(self._identities.Renew(request, timeout=self._call_timeout_s).certificate_pem)
 
+    def cap(
+        self, node_id: str, *, device: str, limit_w: float, lifetime_s: float, message: str, request_id: str
+    ) -> list[Record]:
+        """The events of the answer, one per device."""
+        request = pb.CapNodeRequest(
+            request_id=request_id, node_id=node_id, device=device, limit_w=limit_w, message=message
+        )
+        request.lifetime.FromNanoseconds(round(lifetime_s * 1e9))
+        return list(self._call(self._stub.CapNode, request)["events"])
+
+    def uncap(self, node_id: str, *, device: str, message: str, request_id: str) -> list[Record]:
+        """The events of the answer, one per device that was capped."""
+        request = pb.UncapNodeRequest(request_id=request_id, node_id=node_id, device=device, message=message)
+        return list(self._call(self._stub.UncapNode, request)["events"])
+
+    def power_cap_events(self, *, node_id: str = "", limit_count: int = 0) -> list[Record]:
+        """Newest first."""
+        request = pb.ListPowerCapEventsRequest(node_id=node_id, limit_count=limit_count)
+        return list(self._call(self._stub.ListPowerCapEvents, request)["events"])
+
     def _call(self, rpc: Any, request: Any) -> Record:
         with self._translated():
             return record(rpc(request, timeout=self._call_timeout_s))

@@ -6,7 +6,7 @@ import click
 
 from heliotrope.foundation.errors import InvalidInput
 
-from . import client, drains, durations, output
+from . import client, drains, durations, output, powercaps
 from .client import Operator
 from .messages import Record
 from .output import Column
@@ -28,7 +28,11 @@ _COLUMNS = (
 
 @click.group()
 def node() -> None:
-    """List, show, drain and forget nodes, and take them back."""
+    """List, show, drain and forget nodes, and take them back; cap their power."""
+
+
+for _command in (powercaps.cap, powercaps.uncap, powercaps.caps):
+    node.add_command(_command)
 
 
 @node.command("list")
@@ -194,6 +198,7 @@ def _fields(found: Record) -> list[tuple[str, str]]:
         ("GPUs", f"{found['gpu_count']}{gpus}"),
         ("jobs", ", ".join(found["job_ids"]) or "none"),
         ("power", _power(found) + estimated),
+        *(("power cap", powercaps.describe(cap)) for cap in found["power_caps"]),
         ("disk free", output.format_bytes(found["disk_free_bytes"])),
         ("clock skew", output.format_seconds(found["clock_skew_s"])),
         ("last seen", output.format_time(found["last_seen_utc"])),

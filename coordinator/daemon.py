@@ -35,6 +35,7 @@ from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
+from .managers.powercaps import PowerCapManager
 from .managers.saga import Saga
 from .managers.world import TicketRequest, World
 from .server.calls import OpenCalls
@@ -44,6 +45,7 @@ from .server.guard import Guard
 from .server.identities import IdentityServicer
 from .server.intake import Intake
 from .server.operator import OperatorServicer
+from .server.powercaps import PowerCapDesk
 from .server.relays import Relays
 from .server.sessions import Sessions
 from .server.views import Views
@@ -126,14 +128,15 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     )
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
+    caps = PowerCapManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     drains = DrainManager(world, saga)
-    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga)])
+    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga), caps])
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
-    intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, logs=logs)
+    intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, caps=caps, logs=logs)
     fleet = FleetServicer(
         world=world,
         engine=engine,
@@ -156,6 +159,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         logs=logs,
         relays=relays,
         changes=changes,
+        caps=PowerCapDesk(engine, caps, changes),
     )
     identities = IdentityServicer(engine=engine, issuer=issuer, warden=warden, clock=clock)
     server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)

@@ -201,6 +201,66 @@ class Fault(Record):
     message: str
 
 
+class PowerCap(Record):
+    """A power limit on one device, for a while. ``device``: a GPU's UUID, or ``rapl:package-0``.
+
+    ``limit_w`` is the device's limit as read back, ``enforced_w`` what it obeys (the lowest of all its limits),
+    ``previous_w`` what it goes back to; None where that was not read.
+    """
+
+    cap_id: str
+    device: str
+    requested_w: float
+    limit_w: float | None = None
+    enforced_w: float | None = None
+    previous_w: float | None = None
+    set_utc: datetime | None = None
+    expires_utc: datetime | None = None
+    operator: str = ""
+    message: str = ""
+    problem: str = ""
+
+
+class PowerCapEventKind(StrEnum):
+    """What happened to a power cap; the messages say what each is."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    ORDERED = "ORDERED"
+    SET = "SET"
+    REFUSED = "REFUSED"
+    RELEASE_ORDERED = "RELEASE_ORDERED"
+    RELEASED = "RELEASED"
+    SUSPENDED = "SUSPENDED"
+    REAPPLIED = "REAPPLIED"
+    RESTORED = "RESTORED"
+    OVERTAKEN = "OVERTAKEN"
+    GONE = "GONE"
+    STUCK = "STUCK"
+
+
+class PowerCapEvent(Record):
+    """One line of a power cap's audit, keyed by (node, event_id); ``node_id`` is the coordinator's to fill in."""
+
+    event_id: str
+    cap_id: str
+    device: str
+    kind: PowerCapEventKind
+    utc: datetime
+    requested_w: float | None = None
+    found_w: float | None = None
+    limit_w: float | None = None
+    enforced_w: float | None = None
+    expires_utc: datetime | None = None
+    operator: str = ""
+    message: str = ""
+    error: Fault | None = None
+    node_id: str = ""
+
+    def of_node(self, node_id: str) -> PowerCapEvent:
+        """As that node's, whatever it says of itself."""
+        return msgspec.structs.replace(self, node_id=node_id)
+
+
 class CommandResult(Record):
     """How a command ended; ``error`` is None when it did what it should."""
 
@@ -214,3 +274,4 @@ class CommandResult(Record):
     load_s: float | None = None
     exit_code: int = 0
     finished_utc: datetime | None = None
+    power_caps: tuple[PowerCap, ...] = ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from heliotrope.foundation.clock import Clock
+from heliotrope.foundation.model import PowerCap
 
 from ..config import CoordinatorConfig
 from ..forecasts.site import SiteForecast
@@ -23,6 +24,7 @@ class Presence:
     power_estimated: bool = False
     job_power_w: dict[str, float] = field(default_factory=dict)
     disk_free_bytes: int = 0
+    power_caps: tuple[PowerCap, ...] = ()
 
 
 @dataclass

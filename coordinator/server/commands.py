@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from google.protobuf.message import Message
 
 from heliotrope.foundation import wire
@@ -11,14 +13,18 @@ from ..state import model
 from ..state.model import Command, Order
 
 
-def to_wire(command: Command) -> pb.Command:
-    """The message of an order."""
+def to_wire(command: Command, utc: datetime) -> pb.Command:
+    """The message of an order, sent at ``utc``."""
     message: pb.Command = wire.to_message(command, pb.Command)
     order = command.order
     kind = str(order.__struct_config__.tag)
     body = getattr(message, kind)
     body.SetInParent()
     body.CopyFrom(_body(order, type(body)))
+    if isinstance(order, model.CapPower):
+        # What is left by one clock: the node's may be wrong, and the order may have waited for it.
+        left_s = max(0.0, (order.expires_utc - utc).total_seconds())
+        body.lifetime.FromNanoseconds(round(left_s * 1e9))
     return message
 
 

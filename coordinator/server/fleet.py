@@ -131,7 +131,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             for order in orders:
                 if order.command_id not in session.sent:
                     session.sent.add(order.command_id)
-                    session.send(pb.CoordinatorMessage(command=to_wire(order)))
+                    session.send(pb.CoordinatorMessage(command=to_wire(order, self._world.utc())))
 
     async def FetchBundle(
         self, request: pb.FetchBundleRequest, context: Context

@@ -7,7 +7,8 @@ from typing import Any
 
 from heliotrope.foundation import wire
 from heliotrope.foundation.errors import InvalidInput
-from heliotrope.foundation.model import CommandResult, JobReport, LogPiece
+from heliotrope.foundation.model import CommandResult, JobReport, LogPiece, PowerCap, PowerCapEvent
+from heliotrope.v1 import common_pb2
 from heliotrope.v1 import fleet_pb2 as pb
 
 from ..engine import Engine
@@ -15,11 +16,12 @@ from ..logstore import LogStore
 from ..managers.jobs import JobManager
 from ..managers.ledger import LedgerManager
 from ..managers.nodes import NodeManager
+from ..managers.powercaps import PowerCapManager
 from ..managers.saga import Saga
 from ..managers.telemetry import EnergyBatch
 from ..managers.world import Transferring, World
 from ..state.database import Transaction
-from ..state.model import CommandState, replace
+from ..state.model import CapPower, CommandState, UncapPower, replace
 from .sessions import LiveSession
 
 
@@ -35,6 +37,7 @@ class Intake:
         jobs: JobManager,
         nodes: NodeManager,
         ledger: LedgerManager,
+        caps: PowerCapManager,
         logs: LogStore,
     ) -> None:
         self._world = world
@@ -43,6 +46,7 @@ class Intake:
         self._jobs = jobs
         self._nodes = nodes
         self._ledger = ledger
+        self._caps = caps
         self._logs = logs
         self._handlers: dict[str, Callable[[LiveSession, Any], Awaitable[None]]] = {
             "heartbeat": self._on_heartbeat,
@@ -51,6 +55,7 @@ class Intake:
             "energy_batch": self._on_energy_batch,
             "log_piece": self._on_log_piece,
             "pull_progress": self._on_pull_progress,
+            "power_cap_event": self._on_power_cap_event,
         }
 
     async def take(self, session: LiveSession, kind: str, message: Any) -> None:
@@ -62,6 +67,7 @@ class Intake:
 
     async def _on_heartbeat(self, session: LiveSession, message: pb.Heartbeat) -> None:
         leases = [(lease.job_id, lease.epoch) for lease in message.leases]
+        caps = tuple(wire.from_message(cap, PowerCap) for cap in message.power_caps)
 
         def change(tx: Transaction) -> Any:
             present = self._world.present.get(session.node_id)
@@ -70,6 +76,7 @@ class Intake:
                 present.power_estimated = message.power_estimated
                 present.job_power_w = dict(message.job_power_w)
                 present.disk_free_bytes = message.disk_free_bytes
+                present.power_caps = caps
             return self._nodes.grant(tx, session.node_id, leases)
 
         granted, refused = await self._engine.run(change, ensure=False)
@@ -92,13 +99,21 @@ class Intake:
             if command is None or command.node_id != session.node_id or command.state is not CommandState.OPEN:
                 return
             tx.commands.close(replace(command, state=CommandState.DONE, result=result))
-            if command.migration_id:
+            if isinstance(command.order, CapPower | UncapPower):
+                self._caps.on_result(tx, command, result)
+            elif command.migration_id:
                 self._saga.on_result(tx, command, result)
             else:
                 self._jobs.on_result(tx, command, result)
 
         await self._engine.run(change)
         acknowledgement = pb.Acknowledgement(command_id=result.command_id)
+        session.send(pb.CoordinatorMessage(acknowledgement=acknowledgement))
+
+    async def _on_power_cap_event(self, session: LiveSession, message: common_pb2.PowerCapEvent) -> None:
+        event = wire.from_message(message, PowerCapEvent)
+        await self._engine.run(lambda tx: self._caps.on_event(tx, session.node_id, event), ensure=False)
+        acknowledgement = pb.Acknowledgement(power_cap_event_id=event.event_id)
         session.send(pb.CoordinatorMessage(acknowledgement=acknowledgement))
 
     async def _on_energy_batch(self, session: LiveSession, message: pb.EnergyBatch) -> None:

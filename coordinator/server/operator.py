@@ -30,6 +30,7 @@ from ..state.model import Job, Node, Wanted, replace
 from . import drains, reports
 from .changes import Changes
 from .logs import follow
+from .powercaps import PowerCapDesk
 from .relays import Relays
 from .views import Views, moment
 
@@ -56,6 +57,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         logs: LogStore,
         relays: Relays,
         changes: Changes,
+        caps: PowerCapDesk,
     ) -> None:
         self._world = world
         self._engine = engine
@@ -67,6 +69,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self._logs = logs
         self._relays = relays
         self._changes = changes
+        self._caps = caps
 
     # -- reading
 
@@ -304,6 +307,25 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             return self._views.node(tx, tx.nodes.get(node_id))
 
         return await self._once(context, method, request_id, change, again, lambda message: str(message.node_id))
+
+    async def CapNode(self, request: pb.CapNodeRequest, context: Context) -> pb.PowerCapEventList:
+        return await self._order(context, "CapNode", request.request_id, partial(self._caps.cap, request=request))
+
+    async def UncapNode(self, request: pb.UncapNodeRequest, context: Context) -> pb.PowerCapEventList:
+        return await self._order(context, "UncapNode", request.request_id, partial(self._caps.uncap, request=request))
+
+    async def ListPowerCapEvents(self, request: pb.ListPowerCapEventsRequest, context: Context) -> pb.PowerCapEventList:
+        return await self._caps.list(request)
+
+    async def _order(
+        self, context: Context, method: str, request_id: str, write: Callable[..., str]
+    ) -> pb.PowerCapEventList:
+        """Order once, and wait for the answer of that order, also when the request is repeated."""
+        operator = tls.peer_name_from_context(context).id
+        cap_id = await self._once(
+            context, method, request_id, lambda tx: write(tx, operator=operator), lambda _tx, known: known, str
+        )
+        return await self._caps.answer(cap_id)
 
     async def _once(
         self,

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from heliotrope.foundation import wire
 from heliotrope.foundation.identity import Name
+from heliotrope.v1 import common_pb2
 from heliotrope.v1 import operator_pb2 as pb
 
 from ..config import LinkConfig
@@ -108,6 +109,7 @@ class Views:
                 message.power_w = presence.power_w
             message.power_estimated = presence.power_estimated
             message.last_seen.FromDatetime(self._world.utc())
+            message.power_caps.extend(wire.to_message(cap, common_pb2.PowerCap) for cap in presence.power_caps)
         return message
 
     def job(self, tx: Transaction, job: Job, *, brief: bool = False) -> pb.Job:

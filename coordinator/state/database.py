@@ -25,6 +25,7 @@ from .jobs import Jobs
 from .ledger import Ledger
 from .migrations import Migrations
 from .nodes import Nodes
+from .powercaps import PowerCapEvents
 from .requests import Requests
 
 
@@ -40,6 +41,7 @@ class Transaction:
         self.ledger = Ledger(connection)
         self.requests = Requests(connection)
         self.identities = Identities(connection)
+        self.power_caps = PowerCapEvents(connection)
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 

@@ -246,7 +246,27 @@ class SendOutputs(Record, tag="send_outputs"):
     paths: tuple[str, ...] = ()
 
 
-Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs
+class CapPower(Record, tag="cap_power"):
+    """``device`` "" is every GPU; what is left of its time is computed when it is sent."""
+
+    cap_id: str
+    device: str
+    limit_w: float
+    expires_utc: datetime
+    operator: str
+    message: str = ""
+
+
+class UncapPower(Record, tag="uncap_power"):
+    cap_id: str
+    device: str
+    operator: str
+    message: str = ""
+
+
+Order = (
+    Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs | CapPower | UncapPower
+)
 
 
 class Command(Record):

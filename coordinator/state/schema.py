@@ -87,6 +87,16 @@ commands = Table(
 )
 Index("commands_by_node", commands.c.node_id, commands.c.state)
 
+power_cap_events = Table(
+    "power_cap_events",
+    metadata,
+    Column("node_id", String, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Column("cap_id", String, nullable=False, index=True),
+    Column("event_number", Integer, nullable=False, index=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
 decisions = Table(
     "decisions",
     metadata,

@@ -41,6 +41,20 @@ class Scenario:
         temporary.replace(self.path)
         return self
 
+    def limit_w(self, index: int) -> float:
+        """The power limit of a GPU as its "hardware" has it, whoever set it; 0.0 while nobody has."""
+        path = self.path.with_suffix(".limits")
+        entry = path.read_bytes()[index * 16 : index * 16 + 15] if path.exists() else b""
+        return int(entry.strip(b"\0 ") or 0) / 1e3
+
+    def set_limit_w(self, index: int, limit_w: float) -> None:
+        """Set it as somebody else would, or (0.0) as a reset does."""
+        path = self.path.with_suffix(".limits")
+        path.touch()
+        with path.open("r+b") as file:
+            file.seek(index * 16)
+            file.write(f"{round(limit_w * 1e3):15d}\n".encode())
+
     def gpu(self, index: int, power_w: float, energy_j: float = 1000.0, **values: Any) -> Scenario:
         """A GPU whose counter stands at ``energy_j`` now and goes on with ``power_w``."""
         prefix = f"gpu{index}__"

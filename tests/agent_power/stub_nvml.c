@@ -12,7 +12,13 @@
  *   gpu0.process 123 1048576 60 pid, bytes, SM percent (several lines)
  *   gpu0.mig 7                  MIG on, that many slices; gpu0.instance MIG-a 3 : UUID, slices (several lines)
  *   gpu0.tenant 0 123 1048576   process of an instance: instance number, pid, bytes (several lines)
+ *   gpu0.limit_range_mw 100000 700000   power limits that it takes; the highest is its default
+ *   gpu0.limit_step_mw 5000     a limit is rounded down to these; gpu0.ceiling_mw 300000: enforced at most
+ *   gpu0.hang_set 1             setting a limit never returns: 1 before, 2 after it is done
+ *   gpu0.vanish_set 1           setting a limit ends the process: 1 before, 2 after it is done
+ * Limits outlive their processes, as a real GPU's do: they lie in the file SCENARIO.limits, one line of 15 digits (mW) each.
  */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,20 +27,22 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPUS = 16, ITEMS = 16, CODES = 13 };
+enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPUS = 16, ITEMS = 16, CODES = 15 };
 
 static const char *const code_names[CODES] = {"device",         "values",         "energy",        "energy191", "energy_call",
                                               "instant",        "average",        "power_call",    "instant_module",
-                                              "average_module", "energy_module",  "processes",     "utilization"};
+                                              "average_module", "energy_module",  "processes",     "utilization",
+                                              "limit",          "limit_set"};
 enum { C_DEVICE, C_VALUES, C_ENERGY, C_ENERGY191, C_ENERGY_CALL, C_INSTANT, C_AVERAGE, C_POWER_CALL, C_INSTANT_MODULE,
-       C_AVERAGE_MODULE, C_ENERGY_MODULE, C_PROCESSES, C_UTILIZATION };
+       C_AVERAGE_MODULE, C_ENERGY_MODULE, C_PROCESSES, C_UTILIZATION, C_LIMIT, C_LIMIT_SET };
 
 typedef struct { unsigned pid, percent; unsigned long long bytes; int instance; } Process;
 typedef struct { char uuid[80]; unsigned slices; } Instance;
 typedef struct {
     char uuid[80];
     double power_mw, energy_mj, epoch_ns;
-    int codes[CODES], hang, mig, process_count, instance_count;
+    unsigned lowest_mw, highest_mw, step_mw, ceiling_mw;
+    int hang_set, vanish_set, codes[CODES], hang, mig, process_count, instance_count;
     Process processes[ITEMS];
     Instance instances[ITEMS];
 } Gpu;
@@ -59,6 +67,11 @@ static void gpu_line(Gpu *gpu, const char *key, const char *value) {
     else if (!strcmp(key, "energy_mj")) gpu->energy_mj = atof(value);
     else if (!strcmp(key, "epoch_ns")) gpu->epoch_ns = atof(value);
     else if (!strcmp(key, "hang")) gpu->hang = atoi(value);
+    else if (!strcmp(key, "limit_range_mw")) sscanf(value, "%u %u", &gpu->lowest_mw, &gpu->highest_mw);
+    else if (!strcmp(key, "limit_step_mw")) gpu->step_mw = atoi(value);
+    else if (!strcmp(key, "ceiling_mw")) gpu->ceiling_mw = atoi(value);
+    else if (!strcmp(key, "hang_set")) gpu->hang_set = atoi(value);
+    else if (!strcmp(key, "vanish_set")) gpu->vanish_set = atoi(value);
     else if (!strcmp(key, "mig")) gpu->mig = atoi(value);
     else if (!strcmp(key, "process") && sscanf(value, "%u %llu %u", &a, &c, &b) == 3)
         gpu->processes[gpu->process_count++] = (Process){a, b, c, -1};
@@ -250,5 +263,66 @@ typedef struct { unsigned multiprocessors, others[5], gpu_slices, compute_slices
 int nvmlDeviceGetAttributes_v2(void *handle, Attributes *attributes) {
     memset(attributes, 0, sizeof *attributes);
     attributes->gpu_slices = gpu_of(handle)->instances[instance_of(handle)].slices;
+    return OK;
+}
+
+typedef struct { unsigned long long total, free, used; } Memory;
+
+int nvmlDeviceGetMemoryInfo(void *handle, Memory *memory) {
+    (void)handle;
+    *memory = (Memory){80ull << 30, 80ull << 30, 0};
+    return OK;
+}
+
+/* The shared file of limits: a line of 16 bytes per GPU; none yet, or 0, is the default. */
+static unsigned limit_mw(const Gpu *gpu, const unsigned *wanted) {
+    char path[512], line[17] = "";
+    snprintf(path, sizeof path, "%s.limits", getenv("HELIOTROPE_NVML_SCENARIO"));
+    int file = open(path, O_RDWR | O_CREAT, 0600);
+    long place = (gpu - gpus) * 16;
+    unsigned found = 0;
+    if (file < 0) return gpu->highest_mw;
+    if (wanted) {
+        snprintf(line, sizeof line, "%15u\n", *wanted);
+        if (pwrite(file, line, 16, place) != 16) abort();
+        found = *wanted;
+    } else if (pread(file, line, 16, place) == 16) {
+        found = strtoul(line, NULL, 10);
+    }
+    close(file);
+    return found ? found : gpu->highest_mw;
+}
+
+int nvmlDeviceGetPowerManagementLimit(void *handle, unsigned *limit) {
+    Gpu *gpu = gpu_of(handle);
+    *limit = limit_mw(gpu, NULL);
+    return gpu->highest_mw ? code(gpu, C_LIMIT) : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *limit) {
+    Gpu *gpu = gpu_of(handle);
+    *limit = limit_mw(gpu, NULL);
+    if (gpu->ceiling_mw && *limit > gpu->ceiling_mw) *limit = gpu->ceiling_mw;
+    return gpu->highest_mw ? code(gpu, C_LIMIT) : NOT_SUPPORTED;
+}
+
+int nvmlDeviceGetPowerManagementLimitConstraints(void *handle, unsigned *lowest, unsigned *highest) {
+    Gpu *gpu = gpu_of(handle);
+    *lowest = gpu->lowest_mw;
+    *highest = gpu->highest_mw;
+    return gpu->highest_mw ? code(gpu, C_LIMIT) : NOT_SUPPORTED;
+}
+
+int nvmlDeviceSetPowerManagementLimit(void *handle, unsigned limit) {
+    Gpu *gpu = gpu_of(handle);
+    int result = code(gpu, C_LIMIT_SET);
+    if (result) return result;
+    if (limit < gpu->lowest_mw || limit > gpu->highest_mw) return INVALID_ARGUMENT;
+    while (gpu->hang_set == 1) { sleep(1); load(); }
+    if (gpu->vanish_set == 1) _exit(9);
+    if (gpu->step_mw) limit -= limit % gpu->step_mw;
+    limit_mw(gpu, &limit);
+    while (gpu->hang_set == 2) { sleep(1); load(); }
+    if (gpu->vanish_set == 2) _exit(9);
     return OK;
 }

@@ -59,6 +59,8 @@ def test_a_point_in_time_that_says_so_gets_no_second_suffix() -> None:
         (common_pb2.Checkpoint, "checkpoint"),
         (pb.Run, "run"),
         (pb.Node, "node"),
+        (common_pb2.PowerCap, "power cap"),
+        (common_pb2.PowerCapEvent, "power cap event"),
         (pb.Site, "site"),
         (pb.LinkState, "link"),
         (pb.Migration, "migration"),

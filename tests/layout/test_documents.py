@@ -55,8 +55,9 @@ def parse(words: list[str]) -> None:
     command: click.Command = cli
     context = click.Context(cli, info_name="heliotrope")
     while isinstance(command, click.Group):
+        taking = {option: each for each in command.params for option in each.opts}
         while words and words[0].startswith("-"):
-            if words[0] not in {option for each in command.params for option in each.opts} | {"--help", "-h"}:
+            if words[0] not in {*taking, "--help", "-h"}:
                 raise click.NoSuchOption(words[0], ctx=context)
             words = words[2 if takes_value(command, words[0]) else 1 :]
         if not words:

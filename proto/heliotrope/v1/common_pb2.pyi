@@ -62,6 +62,21 @@ class LogStream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LOG_STREAM_UNSPECIFIED: _ClassVar[LogStream]
     LOG_STREAM_STDOUT: _ClassVar[LogStream]
     LOG_STREAM_STDERR: _ClassVar[LogStream]
+
+class PowerCapEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POWER_CAP_EVENT_KIND_UNSPECIFIED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_ORDERED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_SET: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_REFUSED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_RELEASE_ORDERED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_RELEASED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_SUSPENDED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_REAPPLIED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_RESTORED: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_OVERTAKEN: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_GONE: _ClassVar[PowerCapEventKind]
+    POWER_CAP_EVENT_KIND_STUCK: _ClassVar[PowerCapEventKind]
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_PENDING: JobState
 JOB_STATE_PREPARING: JobState
@@ -101,6 +116,18 @@ RUN_STATE_LOST: RunState
 LOG_STREAM_UNSPECIFIED: LogStream
 LOG_STREAM_STDOUT: LogStream
 LOG_STREAM_STDERR: LogStream
+POWER_CAP_EVENT_KIND_UNSPECIFIED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_ORDERED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_SET: PowerCapEventKind
+POWER_CAP_EVENT_KIND_REFUSED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_RELEASE_ORDERED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_RELEASED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_SUSPENDED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_REAPPLIED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_RESTORED: PowerCapEventKind
+POWER_CAP_EVENT_KIND_OVERTAKEN: PowerCapEventKind
+POWER_CAP_EVENT_KIND_GONE: PowerCapEventKind
+POWER_CAP_EVENT_KIND_STUCK: PowerCapEventKind
 
 class Versions(_message.Message):
     __slots__ = ("protocol", "frame", "codec", "software")
@@ -258,3 +285,61 @@ class Error(_message.Message):
     kind: str
     message: str
     def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class PowerCap(_message.Message):
+    __slots__ = ("cap_id", "device", "requested_w", "limit_w", "enforced_w", "previous_w", "set", "expires", "operator", "message", "problem")
+    CAP_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_W_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    ENFORCED_W_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_W_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    cap_id: str
+    device: str
+    requested_w: float
+    limit_w: float
+    enforced_w: float
+    previous_w: float
+    set: _timestamp_pb2.Timestamp
+    expires: _timestamp_pb2.Timestamp
+    operator: str
+    message: str
+    problem: str
+    def __init__(self, cap_id: _Optional[str] = ..., device: _Optional[str] = ..., requested_w: _Optional[float] = ..., limit_w: _Optional[float] = ..., enforced_w: _Optional[float] = ..., previous_w: _Optional[float] = ..., set: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., expires: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., operator: _Optional[str] = ..., message: _Optional[str] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class PowerCapEvent(_message.Message):
+    __slots__ = ("event_id", "cap_id", "device", "kind", "utc", "requested_w", "found_w", "limit_w", "enforced_w", "expires", "operator", "message", "error", "node_id")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CAP_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    UTC_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_W_FIELD_NUMBER: _ClassVar[int]
+    FOUND_W_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    ENFORCED_W_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    cap_id: str
+    device: str
+    kind: PowerCapEventKind
+    utc: _timestamp_pb2.Timestamp
+    requested_w: float
+    found_w: float
+    limit_w: float
+    enforced_w: float
+    expires: _timestamp_pb2.Timestamp
+    operator: str
+    message: str
+    error: Error
+    node_id: str
+    def __init__(self, event_id: _Optional[str] = ..., cap_id: _Optional[str] = ..., device: _Optional[str] = ..., kind: _Optional[_Union[PowerCapEventKind, str]] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., requested_w: _Optional[float] = ..., found_w: _Optional[float] = ..., limit_w: _Optional[float] = ..., enforced_w: _Optional[float] = ..., expires: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., operator: _Optional[str] = ..., message: _Optional[str] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., node_id: _Optional[str] = ...) -> None: ...

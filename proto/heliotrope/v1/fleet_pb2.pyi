@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class AgentMessage(_message.Message):
-    __slots__ = ("hello", "heartbeat", "job_report", "command_result", "energy_batch", "log_piece", "pull_progress")
+    __slots__ = ("hello", "heartbeat", "job_report", "command_result", "energy_batch", "log_piece", "pull_progress", "power_cap_event")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     JOB_REPORT_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class AgentMessage(_message.Message):
     ENERGY_BATCH_FIELD_NUMBER: _ClassVar[int]
     LOG_PIECE_FIELD_NUMBER: _ClassVar[int]
     PULL_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    POWER_CAP_EVENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     heartbeat: Heartbeat
     job_report: JobReport
@@ -26,7 +27,8 @@ class AgentMessage(_message.Message):
     energy_batch: EnergyBatch
     log_piece: LogPiece
     pull_progress: PullProgress
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., job_report: _Optional[_Union[JobReport, _Mapping]] = ..., command_result: _Optional[_Union[CommandResult, _Mapping]] = ..., energy_batch: _Optional[_Union[EnergyBatch, _Mapping]] = ..., log_piece: _Optional[_Union[LogPiece, _Mapping]] = ..., pull_progress: _Optional[_Union[PullProgress, _Mapping]] = ...) -> None: ...
+    power_cap_event: _common_pb2.PowerCapEvent
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., job_report: _Optional[_Union[JobReport, _Mapping]] = ..., command_result: _Optional[_Union[CommandResult, _Mapping]] = ..., energy_batch: _Optional[_Union[EnergyBatch, _Mapping]] = ..., log_piece: _Optional[_Union[LogPiece, _Mapping]] = ..., pull_progress: _Optional[_Union[PullProgress, _Mapping]] = ..., power_cap_event: _Optional[_Union[_common_pb2.PowerCapEvent, _Mapping]] = ...) -> None: ...
 
 class CoordinatorMessage(_message.Message):
     __slots__ = ("welcome", "lease_grant", "command", "acknowledgement", "trust", "probe")
@@ -134,7 +136,7 @@ class Welcome(_message.Message):
     def __init__(self, chosen: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., coordinator_certificate_pem: _Optional[bytes] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("heartbeat_id", "leases", "power_w", "power_estimated", "job_power_w", "disk_free_bytes")
+    __slots__ = ("heartbeat_id", "leases", "power_w", "power_estimated", "job_power_w", "disk_free_bytes", "power_caps")
     class JobPowerWEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -148,13 +150,15 @@ class Heartbeat(_message.Message):
     POWER_ESTIMATED_FIELD_NUMBER: _ClassVar[int]
     JOB_POWER_W_FIELD_NUMBER: _ClassVar[int]
     DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    POWER_CAPS_FIELD_NUMBER: _ClassVar[int]
     heartbeat_id: int
     leases: _containers.RepeatedCompositeFieldContainer[Lease]
     power_w: float
     power_estimated: bool
     job_power_w: _containers.ScalarMap[str, float]
     disk_free_bytes: int
-    def __init__(self, heartbeat_id: _Optional[int] = ..., leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., job_power_w: _Optional[_Mapping[str, float]] = ..., disk_free_bytes: _Optional[int] = ...) -> None: ...
+    power_caps: _containers.RepeatedCompositeFieldContainer[_common_pb2.PowerCap]
+    def __init__(self, heartbeat_id: _Optional[int] = ..., leases: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., job_power_w: _Optional[_Mapping[str, float]] = ..., disk_free_bytes: _Optional[int] = ..., power_caps: _Optional[_Iterable[_Union[_common_pb2.PowerCap, _Mapping]]] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("job_id", "epoch")
@@ -201,7 +205,7 @@ class JobReport(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[_common_pb2.RunState, str]] = ..., exit_code: _Optional[int] = ..., fault: _Optional[str] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoints: _Optional[_Iterable[_Union[_common_pb2.Checkpoint, _Mapping]]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("command_id", "migration_id", "job_id", "epoch", "timeout", "prepare", "pull", "request_checkpoint", "quiesce", "start", "stop", "resume", "release", "send_outputs")
+    __slots__ = ("command_id", "migration_id", "job_id", "epoch", "timeout", "prepare", "pull", "request_checkpoint", "quiesce", "start", "stop", "resume", "release", "send_outputs", "cap_power", "uncap_power")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +220,8 @@ class Command(_message.Message):
     RESUME_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     SEND_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    CAP_POWER_FIELD_NUMBER: _ClassVar[int]
+    UNCAP_POWER_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     migration_id: str
     job_id: str
@@ -230,7 +236,9 @@ class Command(_message.Message):
     resume: Resume
     release: Release
     send_outputs: SendOutputs
-    def __init__(self, command_id: _Optional[str] = ..., migration_id: _Optional[str] = ..., job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., request_checkpoint: _Optional[_Union[RequestCheckpoint, _Mapping]] = ..., quiesce: _Optional[_Union[Quiesce, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., send_outputs: _Optional[_Union[SendOutputs, _Mapping]] = ...) -> None: ...
+    cap_power: CapPower
+    uncap_power: UncapPower
+    def __init__(self, command_id: _Optional[str] = ..., migration_id: _Optional[str] = ..., job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., request_checkpoint: _Optional[_Union[RequestCheckpoint, _Mapping]] = ..., quiesce: _Optional[_Union[Quiesce, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., send_outputs: _Optional[_Union[SendOutputs, _Mapping]] = ..., cap_power: _Optional[_Union[CapPower, _Mapping]] = ..., uncap_power: _Optional[_Union[UncapPower, _Mapping]] = ...) -> None: ...
 
 class Prepare(_message.Message):
     __slots__ = ("spec", "bundle", "disk_bytes", "source_addresses", "source_node", "ticket", "fingerprint")
@@ -314,8 +322,36 @@ class SendOutputs(_message.Message):
     paths: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, relay_id: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class CapPower(_message.Message):
+    __slots__ = ("cap_id", "device", "limit_w", "lifetime", "operator", "message")
+    CAP_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    cap_id: str
+    device: str
+    limit_w: float
+    lifetime: _duration_pb2.Duration
+    operator: str
+    message: str
+    def __init__(self, cap_id: _Optional[str] = ..., device: _Optional[str] = ..., limit_w: _Optional[float] = ..., lifetime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., operator: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class UncapPower(_message.Message):
+    __slots__ = ("cap_id", "device", "operator", "message")
+    CAP_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    cap_id: str
+    device: str
+    operator: str
+    message: str
+    def __init__(self, cap_id: _Optional[str] = ..., device: _Optional[str] = ..., operator: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
 class CommandResult(_message.Message):
-    __slots__ = ("command_id", "error", "checkpoint", "run_state", "pull", "save", "stop", "load", "exit_code", "finished")
+    __slots__ = ("command_id", "error", "checkpoint", "run_state", "pull", "save", "stop", "load", "exit_code", "finished", "power_caps")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -326,6 +362,7 @@ class CommandResult(_message.Message):
     LOAD_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    POWER_CAPS_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     error: _common_pb2.Error
     checkpoint: _common_pb2.Checkpoint
@@ -336,7 +373,8 @@ class CommandResult(_message.Message):
     load: _duration_pb2.Duration
     exit_code: int
     finished: _timestamp_pb2.Timestamp
-    def __init__(self, command_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., run_state: _Optional[_Union[_common_pb2.RunState, str]] = ..., pull: _Optional[_Union[PullReport, _Mapping]] = ..., save: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stop: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., load: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., finished: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    power_caps: _containers.RepeatedCompositeFieldContainer[_common_pb2.PowerCap]
+    def __init__(self, command_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., run_state: _Optional[_Union[_common_pb2.RunState, str]] = ..., pull: _Optional[_Union[PullReport, _Mapping]] = ..., save: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stop: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., load: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., finished: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_caps: _Optional[_Iterable[_Union[_common_pb2.PowerCap, _Mapping]]] = ...) -> None: ...
 
 class PullReport(_message.Message):
     __slots__ = ("state_bytes", "wire_bytes", "reused_bytes", "duration", "connections", "cuts")
@@ -449,14 +487,16 @@ class LogPiece(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., stream: _Optional[_Union[_common_pb2.LogStream, str]] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
-    __slots__ = ("command_id", "spool_sequence", "log_position")
+    __slots__ = ("command_id", "spool_sequence", "log_position", "power_cap_event_id")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     SPOOL_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     LOG_POSITION_FIELD_NUMBER: _ClassVar[int]
+    POWER_CAP_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     spool_sequence: int
     log_position: LogPosition
-    def __init__(self, command_id: _Optional[str] = ..., spool_sequence: _Optional[int] = ..., log_position: _Optional[_Union[LogPosition, _Mapping]] = ...) -> None: ...
+    power_cap_event_id: str
+    def __init__(self, command_id: _Optional[str] = ..., spool_sequence: _Optional[int] = ..., log_position: _Optional[_Union[LogPosition, _Mapping]] = ..., power_cap_event_id: _Optional[str] = ...) -> None: ...
 
 class LogPosition(_message.Message):
     __slots__ = ("job_id", "epoch", "attempt", "bytes", "stream")

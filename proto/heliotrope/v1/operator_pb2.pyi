@@ -78,7 +78,7 @@ class LinkState(_message.Message):
     def __init__(self, destination_site: _Optional[str] = ..., bandwidth_bytes_per_s: _Optional[float] = ..., bandwidth_source: _Optional[str] = ..., sample_count: _Optional[int] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("node_id", "site", "connected", "draining", "drain_message", "last_seen", "software", "hostname", "slot_count", "gpu_count", "job_ids", "power_w", "power_estimated", "disk_free_bytes", "fingerprint_parts", "clock_skew_s", "forgotten", "gpu_models", "drain")
+    __slots__ = ("node_id", "site", "connected", "draining", "drain_message", "last_seen", "software", "hostname", "slot_count", "gpu_count", "job_ids", "power_w", "power_estimated", "disk_free_bytes", "fingerprint_parts", "clock_skew_s", "forgotten", "gpu_models", "drain", "power_caps")
     class FingerprintPartsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class Node(_message.Message):
     FORGOTTEN_FIELD_NUMBER: _ClassVar[int]
     GPU_MODELS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    POWER_CAPS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     site: str
     connected: bool
@@ -124,7 +125,8 @@ class Node(_message.Message):
     forgotten: bool
     gpu_models: _containers.RepeatedScalarFieldContainer[str]
     drain: DrainStatus
-    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., connected: bool = ..., draining: bool = ..., drain_message: _Optional[str] = ..., last_seen: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., software: _Optional[str] = ..., hostname: _Optional[str] = ..., slot_count: _Optional[int] = ..., gpu_count: _Optional[int] = ..., job_ids: _Optional[_Iterable[str]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., disk_free_bytes: _Optional[int] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., clock_skew_s: _Optional[float] = ..., forgotten: bool = ..., gpu_models: _Optional[_Iterable[str]] = ..., drain: _Optional[_Union[DrainStatus, _Mapping]] = ...) -> None: ...
+    power_caps: _containers.RepeatedCompositeFieldContainer[_common_pb2.PowerCap]
+    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., connected: bool = ..., draining: bool = ..., drain_message: _Optional[str] = ..., last_seen: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., software: _Optional[str] = ..., hostname: _Optional[str] = ..., slot_count: _Optional[int] = ..., gpu_count: _Optional[int] = ..., job_ids: _Optional[_Iterable[str]] = ..., power_w: _Optional[float] = ..., power_estimated: bool = ..., disk_free_bytes: _Optional[int] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., clock_skew_s: _Optional[float] = ..., forgotten: bool = ..., gpu_models: _Optional[_Iterable[str]] = ..., drain: _Optional[_Union[DrainStatus, _Mapping]] = ..., power_caps: _Optional[_Iterable[_Union[_common_pb2.PowerCap, _Mapping]]] = ...) -> None: ...
 
 class DrainStatus(_message.Message):
     __slots__ = ("mode", "started", "deadline", "done", "left", "stopped", "deadline_passed")
@@ -519,6 +521,48 @@ class ReadmitNodeRequest(_message.Message):
     request_id: str
     node_id: str
     def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class CapNodeRequest(_message.Message):
+    __slots__ = ("request_id", "node_id", "device", "limit_w", "lifetime", "message")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    node_id: str
+    device: str
+    limit_w: float
+    lifetime: _duration_pb2.Duration
+    message: str
+    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ..., device: _Optional[str] = ..., limit_w: _Optional[float] = ..., lifetime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class UncapNodeRequest(_message.Message):
+    __slots__ = ("request_id", "node_id", "device", "message")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    node_id: str
+    device: str
+    message: str
+    def __init__(self, request_id: _Optional[str] = ..., node_id: _Optional[str] = ..., device: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ListPowerCapEventsRequest(_message.Message):
+    __slots__ = ("node_id", "limit_count")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    limit_count: int
+    def __init__(self, node_id: _Optional[str] = ..., limit_count: _Optional[int] = ...) -> None: ...
+
+class PowerCapEventList(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[_common_pb2.PowerCapEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[_common_pb2.PowerCapEvent, _Mapping]]] = ...) -> None: ...
 
 class GetMigrationRequest(_message.Message):
     __slots__ = ("migration_id",)

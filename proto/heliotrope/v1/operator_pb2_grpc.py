@@ -105,6 +105,21 @@ class OperatorServiceStub(object):
                 request_serializer=heliotrope_dot_v1_dot_operator__pb2.ReadmitNodeRequest.SerializeToString,
                 response_deserializer=heliotrope_dot_v1_dot_operator__pb2.Node.FromString,
                 _registered_method=True)
+        self.CapNode = channel.unary_unary(
+                '/heliotrope.v1.OperatorService/CapNode',
+                request_serializer=heliotrope_dot_v1_dot_operator__pb2.CapNodeRequest.SerializeToString,
+                response_deserializer=heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.FromString,
+                _registered_method=True)
+        self.UncapNode = channel.unary_unary(
+                '/heliotrope.v1.OperatorService/UncapNode',
+                request_serializer=heliotrope_dot_v1_dot_operator__pb2.UncapNodeRequest.SerializeToString,
+                response_deserializer=heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.FromString,
+                _registered_method=True)
+        self.ListPowerCapEvents = channel.unary_unary(
+                '/heliotrope.v1.OperatorService/ListPowerCapEvents',
+                request_serializer=heliotrope_dot_v1_dot_operator__pb2.ListPowerCapEventsRequest.SerializeToString,
+                response_deserializer=heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.FromString,
+                _registered_method=True)
         self.GetMigration = channel.unary_unary(
                 '/heliotrope.v1.OperatorService/GetMigration',
                 request_serializer=heliotrope_dot_v1_dot_operator__pb2.GetMigrationRequest.SerializeToString,
@@ -232,6 +247,28 @@ class OperatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CapNode(self, request, context):
+        """Both order, wait for the node's answer, and fail as the order failed; without an answer in time the order stands.
+        idempotent by request_id
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncapNode(self, request, context):
+        """idempotent: without a cap there is nothing to end
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPowerCapEvents(self, request, context):
+        """idempotent; newest first
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMigration(self, request, context):
         """idempotent
         """
@@ -334,6 +371,21 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.ReadmitNode,
                     request_deserializer=heliotrope_dot_v1_dot_operator__pb2.ReadmitNodeRequest.FromString,
                     response_serializer=heliotrope_dot_v1_dot_operator__pb2.Node.SerializeToString,
+            ),
+            'CapNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CapNode,
+                    request_deserializer=heliotrope_dot_v1_dot_operator__pb2.CapNodeRequest.FromString,
+                    response_serializer=heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.SerializeToString,
+            ),
+            'UncapNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncapNode,
+                    request_deserializer=heliotrope_dot_v1_dot_operator__pb2.UncapNodeRequest.FromString,
+                    response_serializer=heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.SerializeToString,
+            ),
+            'ListPowerCapEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPowerCapEvents,
+                    request_deserializer=heliotrope_dot_v1_dot_operator__pb2.ListPowerCapEventsRequest.FromString,
+                    response_serializer=heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.SerializeToString,
             ),
             'GetMigration': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMigration,
@@ -718,6 +770,87 @@ class OperatorService(object):
             '/heliotrope.v1.OperatorService/ReadmitNode',
             heliotrope_dot_v1_dot_operator__pb2.ReadmitNodeRequest.SerializeToString,
             heliotrope_dot_v1_dot_operator__pb2.Node.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CapNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heliotrope.v1.OperatorService/CapNode',
+            heliotrope_dot_v1_dot_operator__pb2.CapNodeRequest.SerializeToString,
+            heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncapNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heliotrope.v1.OperatorService/UncapNode',
+            heliotrope_dot_v1_dot_operator__pb2.UncapNodeRequest.SerializeToString,
+            heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPowerCapEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/heliotrope.v1.OperatorService/ListPowerCapEvents',
+            heliotrope_dot_v1_dot_operator__pb2.ListPowerCapEventsRequest.SerializeToString,
+            heliotrope_dot_v1_dot_operator__pb2.PowerCapEventList.FromString,
             options,
             channel_credentials,
             insecure,
