@@ -20,12 +20,22 @@ OPTIONS = (
 
 
 class Link:
-    """One channel; it reconnects by itself, a session on it does not."""
+    """One channel at a time; it reconnects by itself, a session on it does not."""
 
     def __init__(self, address: str, identity: Identity) -> None:
         self.address = address
-        self._channel = tls.grpc_aio_channel(address, identity, OPTIONS)
+        self._identity = identity
+        self._open()
+
+    def _open(self) -> None:
+        self._channel = tls.grpc_aio_channel(self.address, self._identity, OPTIONS)
         self.stub = fleet_pb2_grpc.FleetServiceStub(self._channel)
+
+    async def renew(self) -> None:
+        """Give up the connection: one that was cut may look open for as long as keepalive takes, or longer."""
+        old = self._channel
+        self._open()
+        await old.close()
 
     async def close(self) -> None:
         await self._channel.close()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 
@@ -23,6 +24,7 @@ from heliotrope.v1 import fleet_pb2 as pb
 
 from . import orders
 from .executor import Executor
+from .handovers import Handovers
 from .link import Link
 from .logship import LogShipper
 from .runner import Runner
@@ -33,6 +35,11 @@ log = logging.getLogger("heliotrope.agent.session")
 RECONNECT_LIMIT_S = 30.0
 LEASE_ANSWER_S = 30.0
 SHIP_INTERVAL_S = 0.3
+WELCOME_S = 20.0
+# As the coordinator counts (coordinator/server/fleet.py): every heartbeat is answered, so silence is a cut, also one
+# that lets the connection look open from here.
+SILENT_INTERVALS = 4
+SILENT_LEAST_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class Session:
         runner: Runner,
         telemetry: Telemetry,
         logs: LogShipper,
+        handovers: Handovers,
         clock: Clock,
         reconnect_s: float,
         on_welcome: Callable[[pb.Welcome], None],
@@ -65,6 +73,7 @@ class Session:
         self._runner = runner
         self._telemetry = telemetry
         self._logs = logs
+        self._handovers = handovers
         self._clock = clock
         self._reconnect_s = reconnect_s
         self._on_welcome = on_welcome
@@ -89,6 +98,9 @@ class Session:
                 log.warning("the coordinator closed the session")
             except grpc.aio.AioRpcError as error:
                 log.warning("no session with %s: %s", self._link.address, error.details())
+            except Unreachable as error:
+                log.warning("no session with %s: %s", self._link.address, error)
+                await self._link.renew()
             except HeliotropeError as error:
                 log.error("no session with %s: %s", self._link.address, error)
             finally:
@@ -127,11 +139,12 @@ class Session:
         outgoing: asyncio.Queue[pb.AgentMessage] = asyncio.Queue()
         call = self._link.stub.Session(_drain(outgoing))
         outgoing.put_nowait(pb.AgentMessage(hello=self._hello()))
-        first = await call.read()
+        first = await _within(WELCOME_S, call)
         if first is grpc.aio.EOF or first.WhichOneof("kind") != "welcome":
             raise Unreachable("the coordinator did not answer the hello; it is tried again")
         welcome = first.welcome
         self._on_welcome(welcome)
+        self._handovers.learn(welcome.handover_count)
         self._outgoing, self.connected = outgoing, True
         log.info("session with %s open", self._link.address)
         self._telemetry.restart(welcome.spool_acknowledged)
@@ -141,7 +154,8 @@ class Session:
         interval_s = max(welcome.heartbeat_interval.ToMilliseconds() / 1000, 0.1)
         tasks = [asyncio.create_task(self._beat(interval_s)), asyncio.create_task(self._ship())]
         try:
-            while (message := await call.read()) is not grpc.aio.EOF:
+            silence_s = max(SILENT_INTERVALS * interval_s, SILENT_LEAST_S)
+            while (message := await _within(silence_s, call)) is not grpc.aio.EOF:
                 await self._take(message)
         finally:
             for task in tasks:
@@ -164,6 +178,7 @@ class Session:
             jobs=[wire.to_message(report, pb.JobReport) for report in self._runner.reports()],
             spool_id=self._telemetry.spool_id,
             spool_acknowledged=self._telemetry.acknowledged,
+            handover_count=self._handovers.count,
         )
         hello.utc.FromDatetime(self._clock.utc())
         return hello
@@ -180,6 +195,7 @@ class Session:
             self._acknowledged(message.acknowledgement)
 
     async def _granted(self, grant: pb.LeaseGrant) -> None:
+        self._handovers.learn(grant.handover_count)
         sent_s = self._sent_at_s.pop(grant.heartbeat_id, None)
         if sent_s is None:
             return
@@ -235,6 +251,15 @@ class Session:
     def _send(self, message: pb.AgentMessage) -> None:
         if self._outgoing is not None:
             self._outgoing.put_nowait(message)
+
+
+async def _within(limit_s: float, call: Any) -> Any:
+    """The next message of the stream. Raises Unreachable when none comes in time."""
+    try:
+        return await asyncio.wait_for(call.read(), limit_s)
+    except TimeoutError as error:
+        call.cancel()
+        raise Unreachable(f"nothing came for {limit_s:.0f} s; the connection is made anew") from error
 
 
 async def _drain(queue: asyncio.Queue[pb.AgentMessage]) -> AsyncIterator[pb.AgentMessage]:

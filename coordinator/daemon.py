@@ -32,8 +32,9 @@ from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
+from .managers.replication import ReplicationManager
 from .managers.saga import Saga
-from .managers.world import TicketRequest, World
+from .managers.world import Startup, TicketRequest, World
 from .server.changes import Changes
 from .server.fleet import FleetServicer
 from .server.guard import Guard
@@ -111,14 +112,25 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         wake=lambda node_id: _threadsafe(loop, sessions, node_id),
         changed=changes.notify,
         started_at_s=clock.boottime_s(),
+        startup=_startup(database),
     )
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
+    replication = ReplicationManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
-    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga)])
+    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga), replication])
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
-    intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, logs=logs)
+    intake = Intake(
+        world=world,
+        engine=engine,
+        saga=saga,
+        jobs=jobs,
+        nodes=nodes,
+        ledger=ledger,
+        replication=replication,
+        logs=logs,
+    )
     fleet = FleetServicer(
         world=world,
         engine=engine,
@@ -142,6 +154,15 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     )
     server, address = _server(config, own, fleet, operator)
     return Coordinator(engine, database, sessions, server, address)
+
+
+def _startup(database: Database) -> Startup:
+    """Whom to hear before this database is believed."""
+    with database.transaction() as tx:
+        return Startup(
+            job_ids=frozenset(job.job_id for job in tx.jobs.all(ended=False)),
+            awaited_nodes={node.node_id for node in tx.nodes.all() if not node.forgotten},
+        )
 
 
 def open_sites(config: CoordinatorConfig, folder: Path, state_dir: Path, clock: Clock) -> dict[str, SiteForecast]:

@@ -79,6 +79,7 @@ class PlannerManager:
             if job.state is JobState.PENDING
             and job.wanted is Wanted.RUN
             and (job.restart_after_utc is None or job.restart_after_utc <= now)
+            and self._world.settled(job)
             and tx.migrations.open_of(job.job_id) is None
         ]
 

@@ -30,6 +30,9 @@ from .sessions import LiveSession, Sessions
 log = logging.getLogger("heliotrope.coordinator.fleet")
 
 PIECE_BYTES = 1024**2
+# As the agents count (agent/session.py): a busy machine may miss a heartbeat or two.
+SILENT_INTERVALS = 4
+SILENT_LEAST_S = 6.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -72,19 +75,20 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         session = LiveSession(node_id=node_id, instance_id=hello.instance_id)
         reports = tuple(wire.from_message(report, JobReport) for report in first.hello.jobs)
 
-        def enter(tx: Transaction) -> int:
-            self._nodes.on_hello(tx, node)
+        def enter(tx: Transaction) -> tuple[int, int]:
+            self._nodes.on_hello(tx, node, hello.handover_count)
             self._jobs.on_hello(tx, node_id, reports)
-            return tx.ledger.position(node_id, hello.spool_id)
+            return tx.ledger.position(node_id, hello.spool_id), tx.marks.handover_count()
 
-        position = await self._engine.run(enter)
+        position, handover_count = await self._engine.run(enter)
         self._sessions.enter(session)
         log.info("node %s connected from site %s, %d jobs, clock skew %.3f s", *greeting.summary(node, reports))
-        welcome = greeting.welcome(self._world, chosen, self._certificate_pem, position)
+        welcome = greeting.welcome(self._world, chosen, self._certificate_pem, position, handover_count)
         session.send(pb.CoordinatorMessage(welcome=welcome))
         tasks = [
             asyncio.create_task(self._read(session, request_iterator)),
             asyncio.create_task(self._send_orders(session)),
+            asyncio.create_task(self._notice_silence(session)),
         ]
         try:
             while (message := await session.outgoing.get()) is not None:
@@ -101,6 +105,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         """Messages in the order they came; the stream's end, or an error, ends the session."""
         try:
             async for message in requests:
+                session.heard.set()
                 kind = message.WhichOneof("kind")
                 if kind is None:
                     continue  # a kind of a newer protocol: N-1 must go on working
@@ -111,6 +116,18 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             log.exception("session of node %s failed", session.node_id)
         finally:
             session.close()
+
+    async def _notice_silence(self, session: LiveSession) -> None:
+        """A cut may leave the connection open at this end alone: a node that sends no heartbeats has no session."""
+        limit_s = max(SILENT_INTERVALS * self._world.config.heartbeat_interval_s, SILENT_LEAST_S)
+        while True:
+            session.heard.clear()
+            try:
+                await asyncio.wait_for(session.heard.wait(), limit_s)
+            except TimeoutError:
+                log.warning("session of node %s: nothing came for %.0f s; it is closed", session.node_id, limit_s)
+                session.close()
+                return
 
     async def _send_orders(self, session: LiveSession) -> None:
         """Every open order once per stream, in the order of writing; then whenever new ones are committed."""

@@ -21,6 +21,7 @@ class LiveSession:
         default_factory=lambda: asyncio.Queue(maxsize=QUEUE_LIMIT)
     )
     sent: set[str] = field(default_factory=set)  # orders sent on this stream: at least once, not again and again
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # something came since the last look
     orders_wait: asyncio.Event = field(default_factory=asyncio.Event)
 
     def send(self, message: pb.CoordinatorMessage) -> None:

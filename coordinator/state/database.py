@@ -22,8 +22,11 @@ from .commands import Commands
 from .decisions import Decisions
 from .jobs import Jobs
 from .ledger import Ledger
+from .losses import Losses
+from .marks import Marks
 from .migrations import Migrations
 from .nodes import Nodes
+from .replicas import Replicas
 from .requests import Requests
 
 
@@ -38,6 +41,9 @@ class Transaction:
         self.decisions = Decisions(connection)
         self.ledger = Ledger(connection)
         self.requests = Requests(connection)
+        self.replicas = Replicas(connection)
+        self.losses = Losses(connection)
+        self.marks = Marks(connection)
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 
