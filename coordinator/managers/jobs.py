@@ -261,7 +261,7 @@ class JobManager:
     def _note_copies(self, tx: Transaction, job: Job, node_id: str, report: JobReport) -> Job:
         """Verified copies at the node; a checkpoint made under an epoch that the node did not hold is refused.
 
-        One of an epoch above ours is of after this database's backup: it is taken, and the next epoch is above it.
+        One of an epoch that nobody is known to have held is of after this database's backup, and taken.
         """
         holders = {run.epoch: run.node_id for run in tx.jobs.runs(job.job_id)}
         elsewhere = {copy.checkpoint.manifest_digest for copy in tx.jobs.copies(job.job_id)}
@@ -270,7 +270,7 @@ class JobManager:
             for checkpoint in report.checkpoints
             if holders.get(checkpoint.epoch) == node_id
             or checkpoint.manifest_digest in elsewhere
-            or checkpoint.epoch > max(holders, default=0)
+            or checkpoint.epoch not in holders
         ]
         tx.jobs.set_copies(job.job_id, node_id, kept)
         if kept and not job.has_checkpointed:

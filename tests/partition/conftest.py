@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import network_driver
 import pytest
+
+from . import network_driver
 
 
 @pytest.fixture(scope="session")

@@ -137,9 +137,11 @@ class NetworkFleet(LocalFleet):
 @contextmanager
 def network_fleet(folder: Path, **agent: Any) -> Iterator[tuple[NetworkFleet, Network]]:
     """Up and running, everything gone afterwards."""
-    with Network((COORDINATOR, "a", "b")) as network, NetworkFleet(folder, network, **agent) as fleet:
-        fleet.start_all()
-        yield fleet, network
+    with Network((COORDINATOR, "a", "b")) as network:
+        fleet = NetworkFleet(folder, network, **agent)
+        with fleet:
+            fleet.start_all()
+            yield fleet, network
 
 
 def _run(*command: str) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import grpc
 import pytest
 from fleet_driver import Operator
-from network_driver import Network, network_fleet
-from witness_driver import LEASE_S, STEP_S, Witness, cleaned, connected, replica_at, running_at
 
 from heliotrope.cli.demo.fleet import COORDINATOR
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import operator_pb2 as pb
+
+from .network_driver import Network, network_fleet
+from .witness_driver import LEASE_S, STEP_S, Witness, cleaned, connected, replica_at, running_at
 
 FINISHED = common_pb2.JobState.JOB_STATE_FINISHED
 Cut = Callable[[Network], None]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import tiny_job
+import tiny_job  # type: ignore[import-not-found] # it lies beside this file where the job runs
 
 OUT = Path(sys.argv.pop(1))
 
 
-def witnessed(advance):  # type: ignore[no-untyped-def] # a job's file: it is checked with what it imports elsewhere
-    def step(state):  # type: ignore[no-untyped-def]
+def witnessed(advance: Callable[[Any], None]) -> Callable[[Any], None]:
+    def step(state: Any) -> None:
         advance(state)
-        line = f"{time.clock_gettime(time.CLOCK_BOOTTIME)} {os.environ['HELIOTROPE_EPOCH']} {Path.cwd()} {state.step}\n"
+        now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         with OUT.open("a") as file:  # one write of one line: whole, whoever else writes
-            file.write(line)
+            file.write(f"{now_s} {os.environ['HELIOTROPE_EPOCH']} {Path.cwd()} {state.step}\n")
 
     return step
 
