@@ -29,7 +29,7 @@ CUTS: dict[str, Cut] = {
 @pytest.mark.parametrize("cut", CUTS)
 def test_stop_goes_on_from_the_replica_once_the_lease_ended(folder: Path, cut: str) -> None:
     """The holder stops by itself before its lease ends; only then the other node begins; the first is cleaned up."""
-    witness = Witness(folder, 500)
+    witness = Witness(folder, 300)
     with network_fleet(folder) as (fleet, network):
         operator = Operator(fleet)
         operator.nodes_connected()
