@@ -35,6 +35,7 @@ from .deeds.moving import Ends, Moving
 from .deeds.preparing import Preparer
 from .deeds.running import Running
 from .executor import Executor
+from .handovers import Handovers
 from .held import HeldJobs
 from .jobs import pythonpath, systemd_launcher
 from .journal import Journal
@@ -205,6 +206,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         telemetry=Telemetry(monitor, spool),
         logs=LogShipper(),
         caps=CapShipper(keeper),
+        handovers=Handovers(state_dir / "handovers.json"),
         clock=clock,
         reconnect_s=config.reconnect_s,
         trust=trust,

@@ -18,11 +18,12 @@ from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import DeadlineExceeded, HeliotropeError
 from heliotrope.foundation.model import CommandResult, Fault
 
+from .courtesy import Courtesy
 from .deeds.capping import Capping
 from .deeds.moving import Moving
 from .deeds.running import Running
 from .journal import Journal
-from .orders import KINDS, Command
+from .orders import KINDS, Command, Pull
 
 log = logging.getLogger("heliotrope.agent.executor")
 
@@ -50,6 +51,7 @@ class Executor:
         self._send = send
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._courtesy = Courtesy()
         self._deeds: dict[str, Callable[[Command, Any], Awaitable[CommandResult]]] = {
             "prepare": moving.prepare,
             "pull": moving.pull,
@@ -89,12 +91,8 @@ class Executor:
 
     async def _run(self, command: Command) -> None:
         log.info("%s: %s (%s)", command.subject, command.kind, command.command_id)
-        # A fence must not wait for the start that it is to fence.
-        lock = asyncio.Lock() if command.kind == "stop" else self._locks.setdefault(command.job_id, asyncio.Lock())
         try:
-            async with lock, asyncio.timeout(command.timeout_s or NO_TIMEOUT_S):
-                failpoints.hit(f"agent.{command.kind}.received")
-                result = await self._deeds[command.kind](command, command.order)
+            result = await self._in_turn(command)
         except TimeoutError:
             result = _failed(command, DeadlineExceeded(f"{command.kind} took longer than {command.timeout_s:.0f} s"))
         except HeliotropeError as error:
@@ -110,6 +108,22 @@ class Executor:
         self._journal.record(result)
         failpoints.hit(f"agent.{command.kind}.recorded")
         self._send(result)
+
+    async def _in_turn(self, command: Command) -> CommandResult:
+        if isinstance(command.order, Pull) and command.order.replica:
+            return await self._courtesy.replica(command.job_id, lambda: self._deed(command))
+        if command.kind == "stop":
+            return await self._deed(command)  # a fence must not wait for the start that it is to fence
+        async with (
+            self._locks.setdefault(command.job_id, asyncio.Lock()),
+            self._courtesy.first(command.job_id, transfers=command.kind == "pull"),
+        ):
+            return await self._deed(command)
+
+    async def _deed(self, command: Command) -> CommandResult:
+        async with asyncio.timeout(command.timeout_s or NO_TIMEOUT_S):
+            failpoints.hit(f"agent.{command.kind}.received")
+            return await self._deeds[command.kind](command, command.order)
 
 
 def _failed(command: Command, error: HeliotropeError) -> CommandResult:

@@ -27,15 +27,16 @@ RENEW_TIMEOUT_S = 30.0
 
 
 class Link:
-    """One channel; it reconnects by itself, a session on it does not."""
+    """One channel at a time; it reconnects by itself, a session on it does not."""
 
     def __init__(self, address: str, identity: Identity) -> None:
         self.address = address
         self._closing: set[asyncio.Task[None]] = set()
-        self._open(identity)
+        self._identity = identity
+        self._open()
 
-    def _open(self, identity: Identity) -> None:
-        self._channel = tls.grpc_aio_channel(self.address, identity, OPTIONS)
+    def _open(self) -> None:
+        self._channel = tls.grpc_aio_channel(self.address, self._identity, OPTIONS)
         self.stub = fleet_pb2_grpc.FleetServiceStub(self._channel)
         self._identities = identity_pb2_grpc.IdentityServiceStub(self._channel)
 
@@ -44,7 +45,14 @@ class Link:
         closing = asyncio.create_task(self._channel.close(grace=CLOSE_GRACE_S))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        self._open(identity)
+        self._identity = identity
+        self._open()
+
+    async def reconnect(self) -> None:
+        """Give up the connection: one that was cut may look open for as long as keepalive takes, or longer."""
+        old = self._channel
+        self._open()
+        await old.close()
 
     async def close(self) -> None:
         for closing in self._closing:

@@ -35,6 +35,8 @@ class Pull(Record):
     ticket: bytes
     standstill: bool = False
     rate_limit_bytes_per_s: int = 0
+    replica: bool = False
+    spec: JobSpec | None = None  # with a replica: the node need not be prepared for the job
 
 
 class RequestCheckpoint(Record):

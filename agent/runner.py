@@ -179,6 +179,10 @@ class Runner:
         self._tell(job_id)
         return checkpoint
 
+    def tell(self, job_id: str) -> None:
+        """Report what is held of the job, also where no run of it is known."""
+        self._on_change(self.report(job_id))
+
     def forget(self, job_id: str) -> None:
         """The job leaves this node."""
         task = self._watchers.pop(job_id, None)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 
@@ -25,6 +26,7 @@ from heliotrope.v1 import fleet_pb2 as pb
 from . import orders
 from .capship import CapShipper
 from .executor import Executor
+from .handovers import Handovers
 from .link import Link
 from .logship import LogShipper
 from .runner import Runner
@@ -36,6 +38,11 @@ log = logging.getLogger("heliotrope.agent.session")
 RECONNECT_LIMIT_S = 30.0
 LEASE_ANSWER_S = 30.0
 SHIP_INTERVAL_S = 0.3
+WELCOME_S = 20.0
+# As the coordinator counts (coordinator/server/fleet.py): every heartbeat is answered, so silence is a cut, also one
+# that lets the connection look open from here.
+SILENT_INTERVALS = 4
+SILENT_LEAST_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Session:
         telemetry: Telemetry,
         logs: LogShipper,
         caps: CapShipper,
+        handovers: Handovers,
         clock: Clock,
         reconnect_s: float,
         trust: Trust,
@@ -70,6 +78,7 @@ class Session:
         self._telemetry = telemetry
         self._logs = logs
         self._caps = caps
+        self._handovers = handovers
         self._clock = clock
         self._reconnect_s = reconnect_s
         self._trust = trust
@@ -99,6 +108,9 @@ class Session:
                 log.warning("the coordinator closed the session")
             except grpc.aio.AioRpcError as error:
                 log.warning("no session with %s: %s", self._link.address, error.details())
+            except Unreachable as error:
+                log.warning("no session with %s: %s", self._link.address, error)
+                await self._link.reconnect()
             except HeliotropeError as error:
                 log.error("no session with %s: %s", self._link.address, error)
             finally:
@@ -157,11 +169,12 @@ class Session:
     async def _converse(self, outgoing: asyncio.Queue[pb.AgentMessage | None]) -> None:
         call = self._link.stub.Session(_drain(outgoing))
         outgoing.put_nowait(pb.AgentMessage(hello=self._hello()))
-        first = await call.read()
+        first = await _within(WELCOME_S, call)
         if first is grpc.aio.EOF or first.WhichOneof("kind") != "welcome":
             raise Unreachable("the coordinator did not answer the hello; it is tried again")
         welcome = first.welcome
         self._trust.learn_signers([welcome.coordinator_certificate_pem])
+        self._handovers.learn(welcome.handover_count)
         if self._hurry.is_set():  # the identity changed since this stream was dialled: not to be used any more
             self._moving_on = True
             call.cancel()
@@ -176,7 +189,8 @@ class Session:
         interval_s = max(welcome.heartbeat_interval.ToMilliseconds() / 1000, 0.1)
         tasks = [asyncio.create_task(self._beat(interval_s)), asyncio.create_task(self._ship())]
         try:
-            while (message := await call.read()) is not grpc.aio.EOF:
+            silence_s = max(SILENT_INTERVALS * interval_s, SILENT_LEAST_S)
+            while (message := await _within(silence_s, call)) is not grpc.aio.EOF:
                 await self._take(message)
         finally:
             for task in tasks:
@@ -199,6 +213,7 @@ class Session:
             jobs=[wire.to_message(report, pb.JobReport) for report in self._runner.reports()],
             spool_id=self._telemetry.spool_id,
             spool_acknowledged=self._telemetry.acknowledged,
+            handover_count=self._handovers.count,
         )
         hello.utc.FromDatetime(self._clock.utc())
         return hello
@@ -223,6 +238,7 @@ class Session:
         self._trust.learn_revocations([wire.from_message(entry, Revocation) for entry in message.revocations])
 
     async def _granted(self, grant: pb.LeaseGrant) -> None:
+        self._handovers.learn(grant.handover_count)
         sent_s = self._sent_at_s.pop(grant.heartbeat_id, None)
         if sent_s is None:
             return
@@ -284,6 +300,15 @@ class Session:
     def _send(self, message: pb.AgentMessage) -> None:
         if self._outgoing is not None:
             self._outgoing.put_nowait(message)
+
+
+async def _within(limit_s: float, call: Any) -> Any:
+    """The next message of the stream. Raises Unreachable when none comes in time."""
+    try:
+        return await asyncio.wait_for(call.read(), limit_s)
+    except TimeoutError as error:
+        call.cancel()
+        raise Unreachable(f"nothing came for {limit_s:.0f} s; the connection is made anew") from error
 
 
 async def _drain(queue: asyncio.Queue[pb.AgentMessage | None]) -> AsyncIterator[pb.AgentMessage]:

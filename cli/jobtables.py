@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -26,6 +26,28 @@ _SITES = (Column("SITE"), Column("BINDING"), Column("WHY NOT THERE"))
 _RUNS = (Column("EPOCH", right=True), Column("SITE"), Column("NODE"), Column("STARTED"), Column("ENDED"), Column("WHY"))
 
 
+_REPLICAS = (
+    Column("REPLICA AT"),
+    Column("SITE"),
+    Column("CHECKPOINT"),
+    Column("STEP", right=True),
+    Column("VERIFIED"),
+    Column("NOW"),
+    Column("MESSAGE"),
+)
+_LOSSES = (
+    Column("LOST AT"),
+    Column("EPOCH", right=True),
+    Column("LAST SEEN"),
+    Column("OUTAGE", right=True),
+    Column("STEPS LOST", right=True),
+    Column("WORK LOST", right=True),
+    Column("ENERGY LOST", right=True),
+    Column("OUTCOME"),
+    Column("WHY"),
+)
+
+
 def print_jobs(jobs: Sequence[Record], *, empty: str) -> None:
     """One line per job."""
     output.print_table(_JOBS, [_line(job) for job in jobs], empty=empty)
@@ -41,6 +63,22 @@ def print_job(job: Record) -> None:
     if job["runs"]:
         click.echo()
         output.print_table(_RUNS, [_run(run) for run in job["runs"]])
+    if job["replicas"]:
+        click.echo()
+        output.print_table(_REPLICAS, [_replica(replica) for replica in job["replicas"]])
+    if job["losses"]:
+        click.echo()
+        print_losses(job["losses"])
+
+
+def print_losses(losses: Sequence[Record], names: Mapping[str, str] | None = None) -> None:
+    """What went with lost nodes, one line per run; ``names``: of the jobs by id, shown where there are several."""
+    if names is None:
+        output.print_table(_LOSSES, [_loss(loss) for loss in losses])
+    else:
+        columns = (Column("JOB"), Column("NAME"), *_LOSSES)
+        rows = [(one["job_id"], names.get(one["job_id"], "-"), *_loss(one)) for one in losses]
+        output.print_table(columns, rows)
 
 
 def _line(job: Record) -> tuple[str, ...]:
@@ -88,6 +126,34 @@ def _waits(waiting: Record | None) -> str:
     if waiting is None:
         return ""
     return f"for {waiting['binding']}, decided {output.format_time(waiting['decided_utc'])} ({waiting['decision_id']})"
+
+
+def _replica(replica: Record) -> tuple[str, ...]:
+    checkpoint = replica["checkpoint"]
+    return (
+        replica["node_id"],
+        replica["site"],
+        _checkpoint(checkpoint) or "-",
+        str(checkpoint["step"]) if checkpoint and checkpoint["step"] else "-",
+        output.format_time(replica["verified_utc"]) if replica["verified_utc"] else "-",
+        replica["state"],
+        replica["message"],
+    )
+
+
+def _loss(loss: Record) -> tuple[str, ...]:
+    where = f" at {loss['resumed_node']}" if loss["resumed_node"] else ""
+    return (
+        loss["node_id"],
+        str(loss["epoch"]),
+        output.format_time(loss["last_seen_utc"]),
+        output.format_seconds(loss["outage_s"]),
+        output.UNKNOWN if loss["lost_steps"] is None else str(loss["lost_steps"]),
+        output.format_seconds(loss["lost_work_s"]),
+        output.format_energy(loss["lost_energy_j"]),
+        loss["outcome"] + where,
+        loss["cause"],
+    )
 
 
 def _step(job: Record) -> str:

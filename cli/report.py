@@ -12,6 +12,7 @@ from heliotrope.foundation.errors import InvalidInput
 
 from . import client, output
 from .client import Operator
+from .jobtables import print_losses
 from .messages import Record
 from .output import Column
 
@@ -84,6 +85,9 @@ def _print_tables(found: Record, names: dict[str, str]) -> None:
         if rows:
             click.echo(f"\n{title}")
             output.print_table(columns, [_line(row, names) for row in rows])
+    if found["losses"]:
+        click.echo("\nlost with their nodes")
+        print_losses(found["losses"], names)
     if not found["rows"]:
         click.echo("\nno energy was booked and no job submitted")
     for note in _notes(found["rows"]):

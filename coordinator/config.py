@@ -56,6 +56,16 @@ class SagaConfig(Strict):
     retention_s: NotNegative = 300.0
     finished_retention_s: NotNegative = 7 * 86_400.0  # outputs of an ended job stay at its last node for this long
     lease_margin_s: NotNegative = 30.0
+    settle_s: NotNegative = 120.0  # after a start: how long known nodes are waited for before jobs are started
+
+
+class ReplicationConfig(Strict):
+    """Copies of running jobs' checkpoints at other nodes (checkpoint.replicate_every of a job file)."""
+
+    rate_limit_bytes_per_s: Count = 0  # of each transfer; 0: the node's own limit
+    timeout_s: Positive = 86_400.0
+    retry_s: Positive = 60.0  # after a failure, doubled up to the job's own interval
+    away_s: Positive = 600.0  # a node that is away for longer is replaced as a holder of replicas
 
 
 class LedgerConfig(Strict):
@@ -77,12 +87,13 @@ class CoordinatorConfig(Strict):
     identity: str
     state_dir: str
     listen: str = "0.0.0.0:7440"
-    heartbeat_interval_s: Positive = 10.0
+    heartbeat_interval_s: Positive = 10.0  # a session that is silent for four of them is over
     sites: tuple[SiteConfig, ...] = ()
     links: tuple[LinkConfig, ...] = ()
     trace: TraceClockConfig = TraceClockConfig()
     planner: PlannerConfig = PlannerConfig()
     saga: SagaConfig = SagaConfig()
+    replication: ReplicationConfig = ReplicationConfig()
     ledger: LedgerConfig = LedgerConfig()
     enrolment: EnrolmentConfig = EnrolmentConfig()
     bundle_limit_bytes: Count = 4 * 1024**3

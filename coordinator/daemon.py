@@ -36,8 +36,9 @@ from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
 from .managers.powercaps import PowerCapManager
+from .managers.replication import ReplicationManager
 from .managers.saga import Saga
-from .managers.world import TicketRequest, World
+from .managers.world import Startup, TicketRequest, World
 from .server.calls import OpenCalls
 from .server.changes import Changes
 from .server.fleet import FleetServicer
@@ -125,18 +126,29 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         wake=lambda node_id: _threadsafe(loop, sessions, node_id),
         changed=changes.notify,
         started_at_s=clock.boottime_s(),
+        startup=_startup(database),
     )
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
-    caps = PowerCapManager(world)
+    caps, replication = PowerCapManager(world), ReplicationManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     drains = DrainManager(world, saga)
-    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga), caps])
+    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga), replication, caps])
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
-    intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, caps=caps, logs=logs)
+    intake = Intake(
+        world=world,
+        engine=engine,
+        saga=saga,
+        jobs=jobs,
+        nodes=nodes,
+        ledger=ledger,
+        caps=caps,
+        replication=replication,
+        logs=logs,
+    )
     fleet = FleetServicer(
         world=world,
         engine=engine,
@@ -165,6 +177,15 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)
     address = _listen(server, config, keyring)
     return Coordinator(engine, database, sessions, server, warden, address)
+
+
+def _startup(database: Database) -> Startup:
+    """Whom to hear before this database is believed."""
+    with database.transaction() as tx:
+        return Startup(
+            job_ids=frozenset(job.job_id for job in tx.jobs.all(ended=False)),
+            awaited_nodes={node.node_id for node in tx.nodes.all() if not node.forgotten},
+        )
 
 
 def open_sites(config: CoordinatorConfig, folder: Path, state_dir: Path, clock: Clock) -> dict[str, SiteForecast]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, dataclass_transform
 
@@ -45,6 +46,14 @@ class CheckpointRules(Strict):
     interval_s: NotNegative = 0.0  # 0: the job decides by itself; else the agent asks this often
     timeout_s: Positive = 300.0  # how long a request may stay unanswered
     keep_count: Annotated[int, Meta(ge=1)] = 2
+    replicate_every: str = ""  # "10m": the newest checkpoint is copied to a second node this often; empty: never
+    replicas: Annotated[int, Meta(ge=1, le=8)] = 1  # how many other nodes hold a copy
+    replicate_to: tuple[str, ...] = ()  # sites that hold them, best first; others only when none of these can
+
+    @property
+    def replicate_every_s(self) -> float:
+        """0: no replicas are made. The text was checked by :func:`check`."""
+        return span_s(self.replicate_every) if self.replicate_every else 0.0
 
 
 class Policy(Strict):
@@ -60,6 +69,8 @@ class Policy(Strict):
     same_fingerprint: bool = False
     disconnect: Literal["keep", "stop"] = "keep"
     lease_s: Positive = 900.0  # for disconnect = "stop": the job stops itself this long after the last renewal
+    # When its node is lost and no checkpoint of it can be reached: wait for one, or start from the beginning.
+    on_loss: Literal["wait", "restart"] = "wait"
     restart_limit: Count = 3  # restarts after failures before the job counts as FAILED
     grace_s: Positive = 30.0  # between a stop request and SIGKILL
 
@@ -81,6 +92,18 @@ class JobSpec(Strict):
 
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SPAN_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def span_s(text: str) -> float:
+    """Seconds of a span such as "90s", "10m", "1.5h" or "1d". Raises ValueError for another form or zero."""
+    match = _SPAN.fullmatch(text)
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a span; write a number with its unit: 90s, 10m, 1.5h or 1d")
+    return float(match[1]) * _SPAN_UNITS_S[match[2]]
 
 
 def load(path: Path) -> JobSpec:
@@ -109,6 +132,7 @@ def check(spec: JobSpec, *, where: str = "job") -> None:
         refuse("checkpoint.marker", 'complete = "marker" needs the marker\'s file name')
     if spec.checkpoint.request == "signal" and not spec.checkpoint.signal.startswith("SIG"):
         refuse("checkpoint.signal", f"{spec.checkpoint.signal!r} is not a signal name such as SIGUSR1")
+    _check_replicas(spec, refuse)
     for name in spec.environment:
         if name.startswith("HELIOTROPE_"):
             refuse(f"environment.{name}", "names starting with HELIOTROPE_ are set by the agent; choose another")
@@ -117,3 +141,17 @@ def check(spec: JobSpec, *, where: str = "job") -> None:
     both = set(spec.policy.sites_allowed) & set(spec.policy.sites_forbidden)
     if both:
         refuse("policy.sites_forbidden", f"{sorted(both)} is also in sites_allowed; decide for one")
+
+
+def _check_replicas(spec: JobSpec, refuse: Callable[[str, str], None]) -> None:
+    rules = spec.checkpoint
+    if rules.replicate_every:
+        try:
+            span_s(rules.replicate_every)
+        except ValueError as error:
+            refuse("checkpoint.replicate_every", str(error))
+    elif rules.replicate_to or rules.replicas != 1:
+        refuse("checkpoint.replicate_every", 'replicas and replicate_to need it; write how often, say "10m"')
+    both = set(rules.replicate_to) & set(spec.policy.sites_forbidden)
+    if both:
+        refuse("checkpoint.replicate_to", f"{sorted(both)} is also in policy.sites_forbidden; decide for one")

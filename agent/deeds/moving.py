@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from heliotrope.foundation import failpoints
 from heliotrope.foundation.clock import Clock
@@ -83,14 +84,11 @@ class Moving:
         checkpoint = order.checkpoint
         if self._vault.find(command.job_id, checkpoint) is not None:
             return self._done(command, order)
+        if order.replica and order.spec is not None:
+            self._preparer.admit(command.job_id, order.spec)
         target = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        cancel = threading.Event()
-        try:
-            result = await asyncio.to_thread(self._pull_from_any, command, order, cancel)
-        except asyncio.CancelledError:
-            cancel.set()
-            raise
+        result = await _in_thread(partial(self._pull_from_any, command, order))
         if result.manifest_digest != checkpoint.manifest_digest:
             raise Corrupt(
                 f"cannot take the checkpoint: its manifest is {result.manifest_digest.hex()[:16]}, announced was "
@@ -98,6 +96,8 @@ class Moving:
             )
         await asyncio.to_thread(self._vault.adopt, command.job_id, checkpoint, target, result.manifest)
         self._vault.prune(command.job_id, RECEIVED_KEPT, spare=(checkpoint.key,))
+        if order.replica:
+            self._runner.tell(command.job_id)  # what it replaces is gone; no run of the job here would say so
         return self._done(command, order, result)
 
     async def release(self, command: Command, _order: Release) -> CommandResult:
@@ -183,7 +183,7 @@ class Moving:
                 memory_bytes=int(self._config.memory_bytes),
                 reserve_bytes=self._reserve_bytes,
                 give_up_s=self._config.give_up_s,
-                rate=self._config.rate_limit_bytes_per_s or None,
+                rate=_lower(self._config.rate_limit_bytes_per_s, order.rate_limit_bytes_per_s),
                 owner=self._preparer.owner_of(command.job_id),
             ),
             cancel=cancel,
@@ -210,6 +210,23 @@ class Moving:
             pull=report,
             finished_utc=self._clock.utc(),
         )
+
+
+async def _in_thread(work: Callable[[threading.Event], PullResult]) -> PullResult:
+    """``work`` in a thread; a cancelled task is over only when the thread is, so that the next may begin at once."""
+    cancel = threading.Event()
+    running = asyncio.ensure_future(asyncio.to_thread(work, cancel))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        cancel.set()
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
+def _lower(limit: int, other: int) -> int | None:
+    """The lower of two limits; 0 is none."""
+    return min((one for one in (limit, other) if one), default=None)
 
 
 def _address(text: str) -> Address:

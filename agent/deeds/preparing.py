@@ -73,6 +73,14 @@ class Preparer:
             await self._run_prepare(job_id, spec)
         return self._held.update(job_id, prepared=True, bundle_digest=bundle.digest, spec=spec)
 
+    def admit(self, job_id: str, spec: JobSpec) -> None:
+        """A place for the job's checkpoints, nothing of it unpacked; again does nothing. Raises as :meth:`ensure`."""
+        jobspec.check(spec)
+        owner = self._owner(spec)
+        if self._held.find(job_id) is None:
+            self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=b""))
+            self._held.admit(job_id, owner)
+
     def owner_of(self, job_id: str) -> tuple[int, int] | None:
         """(uid, gid) that the job's files belong to; None: the agent's own."""
         return self._owner(self._held.get(job_id).spec)

@@ -135,13 +135,21 @@ class LocalFleet:
     def launch(self, name: str, *, failpoint: str = "") -> None:
         """Start a member without waiting."""
         member = self.members[name]
-        member.notify, address = _notify_socket()
+        member.notify, address = self.notify_socket(name)
         environment = {**os.environ, "NOTIFY_SOCKET": address, failpoints.VARIABLE: failpoint}
-        command = [sys.executable, "-m", "heliotrope.cli", member.verb, "--config", str(member.config)]
+        command = self.command(member)
         with self.log(name).open("ab") as log:
             member.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
+
+    def command(self, member: Member) -> list[str]:
+        """What starts a member."""
+        return [sys.executable, "-m", "heliotrope.cli", member.verb, "--config", str(member.config)]
+
+    def notify_socket(self, _name: str) -> tuple[socket.socket, str]:
+        """Where a member says that it is ready, and how it is told of it."""
+        return _notify_socket()
 
     def wait_ready(self, name: str) -> None:
         """Raises DeadlineExceeded with the last lines of its log, also when it died."""

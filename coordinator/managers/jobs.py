@@ -13,6 +13,7 @@ from ..state import model
 from ..state.database import Transaction
 from ..state.model import Command, Job, Migration, Wanted, replace
 from . import orders
+from .losses import LossBook
 from .saga import Saga
 from .world import World
 
@@ -29,6 +30,7 @@ class JobManager:
     def __init__(self, world: World, saga: Saga) -> None:
         self._world = world
         self._saga = saga
+        self._losses = LossBook(world)
         self._clear_at_s = 0.0
 
     def ensure(self, tx: Transaction) -> bool:
@@ -53,16 +55,20 @@ class JobManager:
             return
         if report.epoch > job.epoch and report.state is not RunState.UNSPECIFIED:
             job = self._adopt_newer(tx, job, node_id, report)
-        self._note_copies(tx, job, node_id, report)
+        job = self._note_copies(tx, job, node_id, report)
         if report.state is RunState.UNSPECIFIED:
             return  # it holds copies, and says nothing of a run
         if report.epoch < job.epoch or job.node_id != node_id or job.state.ended:
+            self._losses.learn(tx, report, node_id)
             if report.state.alive:
                 self._fence(tx, job, node_id, report.epoch)
             return
         if report.attempt < job.attempt:
             return
         job = replace(job, progress=_newer(job.progress, report.progress), attempt=report.attempt)
+        if job.state is JobState.LOST and report.state.alive:
+            job = replace(job, state=JobState.RUNNING, message="")
+            self._losses.returned(tx, job)
         tx.jobs.put(job)
         tx.after_commit(self._world.changed)
         if not report.state.alive:
@@ -75,8 +81,15 @@ class JobManager:
             self.on_report(tx, node_id, report)
         for job in tx.jobs.on_node(node_id):
             unknown = job.job_id not in named
-            if unknown and job.state is JobState.RUNNING and tx.migrations.open_of(job.job_id) is None:
-                tx.jobs.drop_copies(job.job_id, node_id)
+            here = job.state in (JobState.RUNNING, JobState.LOST)
+            if unknown and here and tx.migrations.open_of(job.job_id) is None:
+                if not any(report.job_id == job.job_id for report in reports):
+                    tx.jobs.drop_copies(job.job_id, node_id)
+                if not self._world.settled(job):
+                    # An old backup says that it ran here: it may long run elsewhere, and this was no failure of it.
+                    self._again(tx, job, f"{node_id} came back without it", delay_s=RESTART_DELAY_S)
+                    continue
+                self._losses.open(tx, job, f"{node_id} came back without it")
                 lost = JobReport(
                     job_id=job.job_id,
                     epoch=job.epoch,
@@ -117,6 +130,8 @@ class JobManager:
         elif job.drained_from:
             self._park(tx, job)
         elif report.state is RunState.STOPPED:
+            if report.fault:  # not on order: its lease ended, and what it did since its last checkpoint went with it
+                self._losses.open(tx, job, report.message)
             self._again(tx, job, "it stopped by itself and asked to be resumed", delay_s=RESTART_DELAY_S)
         else:
             self._restart_or_fail(tx, job, report)
@@ -157,7 +172,8 @@ class JobManager:
         self._close_run(tx, job, message or state.lower())
         tx.jobs.put(replace(job, state=state, message=message, fault=fault, exit_code=exit_code, ended_utc=now))
         last = job.node_id or (tx.jobs.runs(job.job_id)[-1].node_id if job.epoch else "")
-        for node_id in {copy.node_id for copy in tx.jobs.copies(job.job_id)} - {last}:
+        replicas = {replica.node_id for replica in tx.replicas.of_job(job.job_id)}
+        for node_id in ({copy.node_id for copy in tx.jobs.copies(job.job_id)} | replicas) - {last}:
             self._order_release(tx, job, node_id)
         tx.commands.prune(job.job_id)
         self._world.granted_at_s.pop(job.job_id, None)
@@ -174,7 +190,7 @@ class JobManager:
         migration = tx.migrations.open_of(job.job_id)
         if migration is not None:
             return self._saga.cancel(tx, job, migration, "the job was cancelled")
-        if not job.node_id:
+        if not job.node_id or job.state is JobState.LOST:
             self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
             return True
         stops = [one for one in tx.commands.open_of_job(job.job_id) if isinstance(one.order, model.Stop)]
@@ -230,7 +246,8 @@ class JobManager:
         if later is not None:
             return
         tx.migrations.put(replace(migration, released=True))
-        if migration.source_node and migration.source_node != job.node_id:
+        kept = tx.replicas.find(job.job_id, migration.source_node) is not None and not job.state.ended
+        if migration.source_node and migration.source_node != job.node_id and not kept:
             self._order_release(tx, job, migration.source_node)
 
     def _order_release(self, tx: Transaction, job: Job, node_id: str) -> None:
@@ -246,29 +263,41 @@ class JobManager:
         log.warning("job %s: node %s reports epoch %d above %d", job.job_id, node_id, report.epoch, job.epoch)
         migration = tx.migrations.open_of(job.job_id)
         if migration is not None:
-            self._saga.cancel(tx, job, migration, "an agent reported a newer epoch: this database was restored")
+            self._saga.supersede(tx, job, migration, "an agent reported a newer epoch: this database was restored")
             job = tx.jobs.get(job.job_id)
         node = tx.nodes.get(node_id)
-        job = replace(job, epoch=report.epoch, attempt=report.attempt)
-        if report.state.alive:
-            job = replace(job, node_id=node_id, site=node.site, state=JobState.RUNNING)
-            started = report.started_utc or self._world.utc()
-            tx.jobs.put_run(
-                model.Run(job_id=job.job_id, epoch=job.epoch, node_id=node_id, site=node.site, started_utc=started)
-            )
+        self._close_run(tx, job, f"{node_id} holds it under a newer epoch")
+        # Also a run that ended there is the job's newest: its end is booked by whoever called.
+        job = replace(job, epoch=report.epoch, attempt=report.attempt, node_id=node_id, site=node.site)
+        if not job.state.ended:
+            job = replace(job, state=JobState.RUNNING, message="", started_utc=job.started_utc or self._world.utc())
+        started = report.started_utc or self._world.utc()
+        tx.jobs.put_run(
+            model.Run(job_id=job.job_id, epoch=job.epoch, node_id=node_id, site=node.site, started_utc=started)
+        )
+        self._world.granted_at_s[job.job_id] = self._world.clock.boottime_s()
         tx.jobs.put(job)
         return job
 
-    def _note_copies(self, tx: Transaction, job: Job, node_id: str, report: JobReport) -> None:
-        """Verified copies at the node; a checkpoint made under an epoch that the node did not hold is refused."""
+    def _note_copies(self, tx: Transaction, job: Job, node_id: str, report: JobReport) -> Job:
+        """Verified copies at the node; a checkpoint made under an epoch that the node did not hold is refused.
+
+        One of an epoch that nobody is known to have held is of after this database's backup, and taken.
+        """
         holders = {run.epoch: run.node_id for run in tx.jobs.runs(job.job_id)}
         elsewhere = {copy.checkpoint.manifest_digest for copy in tx.jobs.copies(job.job_id)}
         kept = [
             checkpoint
             for checkpoint in report.checkpoints
-            if holders.get(checkpoint.epoch) == node_id or checkpoint.manifest_digest in elsewhere
+            if holders.get(checkpoint.epoch) == node_id
+            or checkpoint.manifest_digest in elsewhere
+            or checkpoint.epoch not in holders
         ]
         tx.jobs.set_copies(job.job_id, node_id, kept)
+        if kept and not job.has_checkpointed:
+            job = replace(job, has_checkpointed=True)
+            tx.jobs.put(job)
+        return job
 
     def _fence(self, tx: Transaction, job: Job, node_id: str, epoch: int) -> None:
         """A run under a lease that has passed on must not go on."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 
 from heliotrope.foundation.errors import Conflict
-from heliotrope.foundation.model import JobState, MigrationKind
+from heliotrope.foundation.model import JobState, MigrationKind, Progress
 
+from ..state import model
 from ..state.database import Transaction
 from ..state.model import Job, Node, replace
-from . import forgetting
+from . import forgetting, orders
+from .losses import LossBook
 from .saga import Saga
 from .world import Presence, World
 
@@ -22,12 +24,15 @@ class NodeManager:
     def __init__(self, world: World, saga: Saga) -> None:
         self._world = world
         self._saga = saga
+        self._losses = LossBook(world)
 
-    def on_hello(self, tx: Transaction, node: Node, session_id: str) -> Node:
+    def on_hello(self, tx: Transaction, node: Node, session_id: str, handover_count: int = 0) -> Node:
         """A node is (again) there; operators' wishes about it outlive its absence.
 
         A forgotten one may talk, so that what it still runs is fenced, and is given nothing until it is readmitted.
+        ``handover_count``: the highest it was told; above our own this database is a backup of before.
         """
+        self._compare(tx, node.node_id, handover_count)
         known = tx.nodes.find(node.node_id)
         if known is not None:
             node = replace(
@@ -39,10 +44,27 @@ class NodeManager:
             )
         tx.nodes.put(node)
         self._world.present[node.node_id] = Presence(
-            session_id=session_id, disk_free_bytes=node.inventory.disk_free_bytes
+            session_id=session_id,
+            disk_free_bytes=node.inventory.disk_free_bytes,
+            heard_utc=self._world.utc(),
         )
+        self._world.absent_since_s.pop(node.node_id, None)
         tx.after_commit(self._world.changed)
         return node
+
+    def _compare(self, tx: Transaction, node_id: str, handover_count: int) -> None:
+        startup = self._world.startup
+        startup.awaited_nodes.discard(node_id)
+        if handover_count <= max(tx.marks.handover_count(), startup.handover_count):
+            return
+        startup.handover_count, startup.restored = handover_count, True
+        log.warning(
+            "node %s knows of %d hand-overs, this database of %d: it is an old backup; jobs that may run elsewhere "
+            "wait for their nodes, or for a lease",
+            node_id,
+            handover_count,
+            tx.marks.handover_count(),
+        )
 
     def on_gone(self, tx: Transaction, node_id: str, session_id: str) -> None:
         """A session ended; a newer one of the same node may already be there and stays."""
@@ -50,8 +72,9 @@ class NodeManager:
         if present is None or present.session_id != session_id:
             return
         del self._world.present[node_id]
+        self._world.absent_since_s[node_id] = self._world.clock.boottime_s()
         node = tx.nodes.get(node_id)
-        tx.nodes.put(replace(node, last_seen_utc=self._world.utc()))
+        tx.nodes.put(replace(node, last_seen_utc=present.heard_utc or self._world.utc()))
         tx.after_commit(self._world.changed)
 
     def grant(
@@ -74,17 +97,21 @@ class NodeManager:
 
     def ensure(self, tx: Transaction) -> bool:
         """Hand on the jobs of nodes that are surely gone: forgotten by an operator, or silent past the lease."""
+        self._settle(tx)
         advanced = False
         for job in tx.jobs.all(ended=False):
             if forgetting.came_back(self._world, tx, job):
                 tx.jobs.put(replace(job, state=JobState.PENDING, message="its checkpoint came back"))
                 advanced = True
-            if job.state is not JobState.RUNNING or job.node_id in self._world.present or not job.node_id:
+            if job.state not in (JobState.RUNNING, JobState.LOST) or not job.node_id:
+                continue
+            if job.node_id in self._world.present or tx.migrations.open_of(job.job_id) is not None:
                 continue
             node = tx.nodes.find(job.node_id)
-            gone = node is None or node.forgotten  # of a forgotten one's jobs, those that a migration still held
-            if (gone or self._world.lease_ended(job)) and tx.migrations.open_of(job.job_id) is None:
-                advanced = self._hand_on(tx, job, "forgotten" if gone else "silent past the lease") or advanced
+            gone = node is None or node.forgotten
+            if gone or job.state is JobState.LOST or self._world.lease_ended(job):
+                why = "forgotten" if gone else "silent past the lease"
+                advanced = self._hand_on(tx, job, f"its node {job.node_id} is {why}") or advanced
         return advanced
 
     def forget(self, tx: Transaction, node: Node) -> Node:
@@ -112,12 +139,39 @@ class NodeManager:
         tx.after_commit(self._world.changed)
         return node
 
+    def _settle(self, tx: Transaction) -> None:
+        """After a start: strike off the nodes that are not waited for, and end the doubt about a restored database."""
+        startup = self._world.startup
+        if startup.awaited_nodes:
+            startup.awaited_nodes &= {node.node_id for node in tx.nodes.all() if not node.forgotten}
+        waited_s = self._world.clock.boottime_s() - self._world.started_at_s
+        if startup.restored and not startup.awaited_nodes and waited_s > self._world.config.saga.settle_s:
+            tx.marks.raise_handover_count(startup.handover_count)
+            startup.restored = False
+            log.warning("every known node has come back: the restored database is acted upon again")
+
     def _hand_on(self, tx: Transaction, job: Job, why: str) -> bool:
-        holder = job.node_id
-        if not any(copy.node_id in self._world.present for copy in tx.jobs.copies(job.job_id)):
-            message = f"its node {holder} is {why} and no connected node holds a checkpoint of it"
-            tx.jobs.put(replace(job, state=JobState.LOST, message=message))
+        """Recover from the newest copy that can be reached; without one wait, or begin again where that is allowed."""
+        self._losses.open(tx, job, why)
+        try:
+            copy = orders.newest_copy(self._world, tx, job)
+        except Conflict as error:
+            if job.state is JobState.LOST and job.message == str(error):
+                return False
+            tx.jobs.put(replace(job, state=JobState.LOST, message=str(error)))
             return True
-        log.warning("job %s: node %s is %s; recovering from the newest copy", job.job_id, holder, why)
-        self._saga.begin(tx, MigrationKind.RECOVER, job, None, cause=f"node {holder} is {why}")
+        if copy is None:
+            self._begin_again(tx, job, why)
+        else:
+            log.warning("job %s: %s; it goes on from the copy at %s", job.job_id, why, copy.node_id)
+            self._saga.begin(tx, MigrationKind.RECOVER, job, None, cause=why)
         return True
+
+    def _begin_again(self, tx: Transaction, job: Job, why: str) -> None:
+        run = tx.jobs.run(job.job_id, job.epoch)
+        if run is not None and run.ended_utc is None:
+            tx.jobs.put_run(replace(run, ended_utc=self._world.utc(), end_reason=why))
+        message = f"{why}, and it has no checkpoint: it begins again"
+        tx.jobs.put(replace(job, state=JobState.PENDING, node_id="", message=message, progress=Progress()))
+        # Whatever the node still holds of it is of a run that nobody goes on from.
+        tx.commands.add(orders.command(self._world, job, job.node_id, model.Release(keep_logs=True)))

@@ -64,6 +64,30 @@ def pull(
     )
 
 
+def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint, node_id: str) -> model.Pull:
+    """Fetch ``checkpoint`` from the job's holder to ``node_id``, in no hurry."""
+    settings = world.config.replication
+    request = TicketRequest(
+        job_id=job.job_id,
+        migration_id="replica",
+        epoch=job.epoch,
+        source_node=job.node_id,
+        destination_node=node_id,
+        byte_limit=_byte_limit(checkpoint.state_bytes),
+        lifetime_s=settings.timeout_s,
+    )
+    return model.Pull(
+        checkpoint=checkpoint,
+        source_addresses=tx.nodes.get(job.node_id).inventory.transfer_addresses,
+        source_node=job.node_id,
+        ticket=world.sign_ticket(request),
+        standstill=False,
+        rate_limit_bytes_per_s=settings.rate_limit_bytes_per_s,
+        replica=True,
+        spec=job.spec,
+    )
+
+
 def start(job: Job, checkpoint: Checkpoint | None, attempt: int = 0) -> model.Start:
     """Run the job from ``checkpoint`` (None: from its beginning)."""
     policy = job.spec.policy
@@ -87,10 +111,14 @@ def ticket(world: World, job: Job, migration: Migration, source_node: str, state
             epoch=job.epoch,
             source_node=source_node,
             destination_node=migration.destination_node,
-            byte_limit=round(state_bytes * TICKET_ALLOWANCE_RATIO) + TICKET_ALLOWANCE_BYTES,
+            byte_limit=_byte_limit(state_bytes),
             lifetime_s=world.config.saga.sending_timeout_s,
         )
     )
+
+
+def _byte_limit(state_bytes: int) -> int:
+    return round(state_bytes * TICKET_ALLOWANCE_RATIO) + TICKET_ALLOWANCE_BYTES
 
 
 def newest_copy(
@@ -98,18 +126,25 @@ def newest_copy(
 ) -> Copy | None:
     """The newest verified checkpoint at a connected node: at ``prefer`` if it is there, else rather not in ``avoid``.
 
-    None when the job never made one. Raises Conflict when the newest lies only on nodes that are away: starting an
-    older one would throw work away, so that is an operator's decision.
+    None: start from the beginning, as the job never made one, or all are lost and its policy says so. Raises Conflict
+    when a newer one lies on nodes that are only away (:meth:`World.given_up`): starting an older one would throw work
+    away, so that is an operator's decision. Also when all are lost, unless policy.on_loss is "restart".
     """
     copies = tx.jobs.copies(job.job_id)
-    if not copies:
+    for key in sorted({copy.checkpoint.key for copy in copies}, reverse=True):
+        holders = [copy for copy in copies if copy.checkpoint.key == key]
+        reachable = [copy for copy in holders if copy.node_id in world.present]
+        if reachable:
+            return min(reachable, key=lambda copy: (copy.node_id != prefer, copy.node_id in avoid, copy.node_id))
+        awaited = sorted(copy.node_id for copy in holders if not world.given_up(job, copy.node_id))
+        if awaited:
+            raise Conflict(
+                f"cannot start job {job.job_id}: its newest checkpoint lies on {', '.join(awaited)}, which is not "
+                "connected; bring it back, or `heliotrope node forget` it to go on from an older copy"
+            )
+    if job.spec.policy.on_loss == "restart" or not (copies or job.has_checkpointed):
         return None
-    newest = [copy for copy in copies if copy.checkpoint.key == copies[0].checkpoint.key]
-    reachable = [copy for copy in newest if copy.node_id in world.present]
-    if not reachable:
-        holders = ", ".join(sorted(copy.node_id for copy in newest))
-        raise Conflict(
-            f"cannot start job {job.job_id}: its newest checkpoint lies on {holders}, which is not connected; "
-            "bring it back, or `heliotrope node forget` it to go on from an older copy"
-        )
-    return min(reachable, key=lambda copy: (copy.node_id != prefer, copy.node_id in avoid, copy.node_id))
+    raise Conflict(
+        f"cannot start job {job.job_id}: no node that holds a checkpoint of it is connected; bring one back, or cancel "
+        'it and submit it again (policy.on_loss = "restart" lets a job begin again by itself)'
+    )

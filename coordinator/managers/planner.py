@@ -88,6 +88,7 @@ class PlannerManager:
             for job in tx.jobs.all(ended=False)
             if ((job.state is JobState.PENDING and job.wanted is Wanted.RUN) or job.is_parked)
             and (job.restart_after_utc is None or job.restart_after_utc <= now)
+            and self._world.settled(job)
             and tx.migrations.open_of(job.job_id) is None
             and not self._tied(tx, job)
         ]

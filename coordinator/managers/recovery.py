@@ -6,7 +6,7 @@ Fenced is a holder that confirmed its stop, or whose lease surely ended, or that
 from __future__ import annotations
 
 from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed
-from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationStep
+from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationKind, MigrationStep
 
 from ..state import model
 from ..state.database import Transaction
@@ -42,6 +42,8 @@ class Recovery:
         if isinstance(awaited.order, model.Stop):
             if not (self._world.lease_ended(job) or tx.nodes.get(awaited.node_id).forgotten):
                 return False
+            if awaited.node_id not in self._world.present:
+                self._steps.losses.open(tx, job, f"{awaited.node_id} did not come back after it was to start the job")
             return self._restart(
                 tx, job, migration, f"{awaited.node_id} is fenced: its lease ended or it was forgotten"
             )
@@ -61,12 +63,16 @@ class Recovery:
                 self._fence(tx, job, migration, f"{command.node_id} could not stop the job: {result.error.message}")
         elif result.error is None:
             tx.jobs.put(replace(job, state=JobState.RUNNING, message=""))
+            running_utc = self._steps.when(tx, command.node_id, result)
+            self._steps.losses.close(tx, job, migration.checkpoint, running_utc)
             self._steps.enter(tx, replace(migration, load_s=result.load_s), MigrationStep.RECOVERED)
         else:
             self.start_failed(tx, job, migration, result.error)
 
     def finished(self, tx: Transaction, migration: Migration) -> None:
         """The restarted job came to its end before its start was answered."""
+        job = tx.jobs.get(migration.job_id)
+        self._steps.losses.close(tx, job, migration.checkpoint, self._world.utc())
         self._steps.enter(tx, migration, MigrationStep.RECOVERED, message="the job finished")
 
     def start_failed(self, tx: Transaction, job: Job, migration: Migration, fault: Fault) -> None:
@@ -109,6 +115,8 @@ class Recovery:
             timeout_s=self._world.config.saga.starting_timeout_s,
         )
         changed = replace(migration, epoch=job.epoch, checkpoint=copy.checkpoint if copy else None)
+        if migration.kind is MigrationKind.RECOVER:
+            changed = replace(changed, destination_node=node_id, destination_site=node.site)
         self._steps.enter(tx, changed, MigrationStep.RECOVERING, command, message=message)
         return True
 

@@ -86,16 +86,33 @@ class Saga:
         job = tx.jobs.get(migration.job_id)
         if migration.step is MigrationStep.RECOVERING:
             return self._recovery.ensure(tx, job, migration)
-        if migration.step is MigrationStep.PLANNED:
+        if self._source_is_gone(tx, job, migration):
+            self._source_lost(tx, job, migration, f"its source {migration.source_node} is lost")
+        elif migration.step is MigrationStep.PLANNED:
             self._or_give_up(tx, job, migration, lambda: self._begin(tx, job, migration))
         elif migration.step is MigrationStep.VERIFIED:
+            if not self._world.settled(job):
+                return False
             self._pass_the_lease(tx, job, migration)
-        elif self._steps.overdue(migration):
+        elif self._steps.overdue(migration) and not self._waits_for_its_source(migration):
             waited = f"{migration.step} did not end within its deadline"
             self.failed(tx, job, migration, Fault(kind=DeadlineExceeded.__name__, message=waited))
         else:
             return False
         return True
+
+    def _source_is_gone(self, tx: Transaction, job: Job, migration: Migration) -> bool:
+        """Its lease surely ended, or an operator said that it will not come back, while it still had a part in this."""
+        source = migration.source_node
+        if migration.kind not in (MigrationKind.MOVE, MigrationKind.PAUSE) or source in self._world.present:
+            return False
+        if migration.step not in (*BEFORE_THE_JOB_STOPS, MigrationStep.QUIESCING, MigrationStep.ABORTING):
+            return False
+        return self._world.lease_ended(job) or tx.nodes.get(source).forgotten
+
+    def _waits_for_its_source(self, migration: Migration) -> bool:
+        """A source that is away may run the job: nothing starts elsewhere before it answered, or is gone for good."""
+        return migration.step is MigrationStep.ABORTING and migration.source_node not in self._world.present
 
     def on_result(self, tx: Transaction, command: Command, result: CommandResult) -> None:
         """The awaited order of a migration ended; a result that nobody waits for any more changes nothing."""
@@ -126,6 +143,9 @@ class Saga:
             self._recovery.start_failed(tx, job, migration, fault)
         elif fault.kind == NotFound.__name__ and self._stages_again(migration):
             self._stage(tx, job, migration)
+        elif migration.step is MigrationStep.ABORTING and fault.kind == DeadlineExceeded.__name__:
+            # Whether it runs is not known: it is fenced before anything starts.
+            self._recovery.begin(tx, job, migration, f"{migration.message}; {fault.message}")
         elif migration.step is MigrationStep.ABORTING:
             self._steps.source_cannot_resume(tx, job, migration, fault.message)
         elif migration.step in (MigrationStep.QUIESCING, MigrationStep.SENDING, MigrationStep.VERIFIED):
@@ -155,12 +175,21 @@ class Saga:
             if not self.cancel(tx, job, migration, message) and migration.step is MigrationStep.STARTING:
                 self._recovery.begin(tx, job, migration, message)
         elif job.node_id == node_id:
-            if migration.staged is not None and migration.step not in BEFORE_THE_JOB_STOPS:
-                # Pulled and verified: it may be all that is left of the job.
-                node = migration.destination_node
-                tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=node, checkpoint=migration.staged))
-            # RUNNING at a node that is gone: whoever hands such jobs on finds it.
-            self._steps.aborted(tx, job, migration, message)
+            self._source_lost(tx, job, migration, message)
+
+    def _source_lost(self, tx: Transaction, job: Job, migration: Migration, message: str) -> None:
+        """The job counts as running there still: the manager of the nodes finds it, and hands it on."""
+        if migration.staged is not None and migration.step not in BEFORE_THE_JOB_STOPS:
+            # Pulled and verified: it may be all that is left of the job.
+            node = migration.destination_node
+            tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=node, checkpoint=migration.staged))
+        self._steps.aborted(tx, job, migration, message)
+
+    def supersede(self, tx: Transaction, job: Job, migration: Migration, message: str) -> None:
+        """Close it at whatever step: the job runs elsewhere, under an epoch that this migration knew nothing of."""
+        if not self.cancel(tx, job, migration, message) or not tx.migrations.get(migration.migration_id).step.ended:
+            migration = tx.migrations.get(migration.migration_id)
+            self._steps.enter(tx, replace(migration, released=True), MigrationStep.ABORTED, message=message)
 
     def run_ended(self, tx: Transaction, job: Job, migration: Migration, state: RunState, message: str) -> None:
         """The job's run at its holder ended while a migration is open, not because the migration stopped it."""
@@ -258,12 +287,13 @@ class Saga:
 
     def _fetch_for_placement(self, tx: Transaction, job: Job, migration: Migration) -> None:
         copy = orders.newest_copy(self._world, tx, job, prefer=migration.destination_node)
-        if copy is None:
-            self._pass_the_lease(tx, job, migration)
-            return
-        migration = replace(migration, checkpoint=copy.checkpoint, state_bytes=copy.checkpoint.state_bytes)
-        if copy.node_id == migration.destination_node:
-            self._pass_the_lease(tx, job, migration)
+        if copy is not None:
+            migration = replace(migration, checkpoint=copy.checkpoint, state_bytes=copy.checkpoint.state_bytes)
+        if copy is None or copy.node_id == migration.destination_node:
+            if self._world.settled(job):
+                self._pass_the_lease(tx, job, migration)
+            else:
+                self._steps.enter(tx, migration, MigrationStep.VERIFIED)
         else:
             self._send(tx, job, migration, copy.node_id)
 

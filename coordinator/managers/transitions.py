@@ -12,6 +12,7 @@ from ..state import model
 from ..state.database import Transaction
 from ..state.model import Command, Job, LinkSample, Migration, Run, StepRecord, Wanted, replace
 from . import orders
+from .losses import LossBook
 from .world import World
 
 # How long an agent may take over an order's own timeout before the step counts as overdue.
@@ -25,6 +26,7 @@ class Transitions:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.losses = LossBook(world)
         # Deadlines count on the monotonic clock from when this process saw the step: a restart grants it anew.
         self._deadlines: dict[str, tuple[MigrationStep, str, float]] = {}
 
@@ -88,9 +90,11 @@ class Transitions:
         """A new epoch, held by ``node_id``: whatever ran under an older one has lost its lease."""
         now = self._world.utc()
         self.close_run(tx, job, "handed over", now)
+        # A restored database may know checkpoints of epochs that it does not remember.
+        seen = max((copy.checkpoint.epoch for copy in tx.jobs.copies(job.job_id)), default=0)
         job = replace(
             job,
-            epoch=job.epoch + 1,
+            epoch=max(job.epoch, seen) + 1,
             attempt=0,
             node_id=node_id,
             site=site,
@@ -108,6 +112,7 @@ class Transitions:
         tx.jobs.put(job)
         tx.jobs.put_run(Run(job_id=job.job_id, epoch=job.epoch, node_id=node_id, site=site, started_utc=now))
         self._world.granted_at_s[job.job_id] = self._world.clock.boottime_s()
+        tx.marks.raise_handover_count(tx.marks.handover_count() + 1)
         return job
 
     def close_run(self, tx: Transaction, job: Job, reason: str, now: datetime) -> None:
@@ -175,8 +180,9 @@ class Transitions:
         now = self._world.utc()
         load_s = result.load_s if result else None
         migration = replace(migration, load_s=load_s)
+        running_utc = self.when(tx, migration.destination_node, result) if result else now
+        self.losses.close(tx, job, migration.checkpoint, running_utc)
         if migration.quiesced_utc is not None:
-            running_utc = self.when(tx, migration.destination_node, result) if result else now
             migration = replace(migration, **_standstill(migration, running_utc))
         moved = migration.kind is MigrationKind.MOVE
         ratio = migration.standstill_wire_bytes / migration.state_bytes if moved and migration.state_bytes else None
@@ -235,6 +241,8 @@ class Transitions:
         node = migration.destination_node
         if not node or node in (migration.source_node, job.node_id) or self._holds_copy(tx, job, node):
             return
+        if tx.replicas.find(job.job_id, node) is not None:
+            return  # what lies there is looked after by the replication
         tx.commands.add(orders.command(self._world, job, node, model.Release(keep_logs=True)))
         tx.after_commit(partial(self._world.wake, node))
 

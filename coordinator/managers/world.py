@@ -25,6 +25,7 @@ class Presence:
     job_power_w: dict[str, float] = field(default_factory=dict)
     disk_free_bytes: int = 0
     power_caps: tuple[PowerCap, ...] = ()
+    heard_utc: datetime | None = None  # its last heartbeat: a session may outlive its node by as long as silence takes
 
 
 @dataclass
@@ -35,6 +36,16 @@ class Transferring:
     total_bytes: int
     rate_bytes_per_s: float
     left_s: float
+
+
+@dataclass
+class Startup:
+    """What a coordinator does not know yet when it starts: its database may be a backup of long ago."""
+
+    job_ids: frozenset[str] = frozenset()  # not ended when it started: may run elsewhere than the database says
+    awaited_nodes: set[str] = field(default_factory=set)  # known, not forgotten, and not heard of since the start
+    restored: bool = False  # an agent was told of more hand-overs than this database holds
+    handover_count: int = 0  # the highest that an agent was told of
 
 
 @dataclass
@@ -57,6 +68,9 @@ class World:
     # the one full lease that it must wait before it may think a silent holder stopped.
     granted_at_s: dict[str, float] = field(default_factory=dict)
     started_at_s: float = 0.0
+    # When a node's session ended (boot time); a node that never came since the start has been away since then.
+    absent_since_s: dict[str, float] = field(default_factory=dict)
+    startup: Startup = field(default_factory=Startup)
 
     def utc(self) -> datetime:
         return self.clock.utc()
@@ -66,8 +80,36 @@ class World:
         policy = job.spec.policy
         if policy.disconnect == "keep":
             return False
-        granted_s = self.granted_at_s.get(job.job_id, self.started_at_s)
-        return self.clock.boottime_s() > granted_s + policy.lease_s + self.config.saga.lease_margin_s
+        return self._past_the_lease(job, self.granted_at_s.get(job.job_id, self.started_at_s))
+
+    def given_up(self, job: Job, node_id: str) -> bool:
+        """Whether the job is not to wait for what lies at a node that is away.
+
+        With disconnect = "stop" that is after a lease without it; with "keep" never, until an operator forgets it.
+        """
+        if node_id in self.present or job.spec.policy.disconnect == "keep":
+            return False
+        if node_id == job.node_id and self.lease_ended(job):
+            return True
+        return self._past_the_lease(job, self.absent_since_s.get(node_id, self.started_at_s))
+
+    def settled(self, job: Job) -> bool:
+        """Whether this database's word on the job may be acted upon.
+
+        Right after a start it may be an old backup, and the job may run where it does not say: it is enough that every
+        node that it knows said hello and none knew more. Without that, "stop" waits for one full lease, and "keep" for
+        the nodes, for as long as it takes if the database was restored.
+        """
+        startup = self.startup
+        if job.job_id not in startup.job_ids or not (startup.awaited_nodes or startup.restored):
+            return True
+        if job.spec.policy.disconnect == "stop":
+            return self._past_the_lease(job, self.started_at_s)
+        waited = self.clock.boottime_s() > self.started_at_s + self.config.saga.settle_s
+        return waited and not (startup.restored and startup.awaited_nodes)
+
+    def _past_the_lease(self, job: Job, since_s: float) -> bool:
+        return self.clock.boottime_s() > since_s + job.spec.policy.lease_s + self.config.saga.lease_margin_s
 
     def in_service(self, node: Node) -> bool:
         """Whether the node may be given jobs."""

@@ -31,6 +31,9 @@ from .warden import Warden
 log = logging.getLogger("heliotrope.coordinator.fleet")
 
 PIECE_BYTES = 1024**2
+# As the agents count (agent/session.py): a busy machine may miss a heartbeat or two.
+SILENT_INTERVALS = 4
+SILENT_LEAST_S = 6.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -79,21 +82,22 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         await self._sessions.make_way(session)
         reports = tuple(wire.from_message(report, JobReport) for report in first.hello.jobs)
 
-        def enter(tx: Transaction) -> int:
-            self._nodes.on_hello(tx, node, session.session_id)
+        def enter(tx: Transaction) -> tuple[int, int]:
+            self._nodes.on_hello(tx, node, session.session_id, hello.handover_count)
             self._jobs.on_hello(tx, node_id, reports)
-            return tx.ledger.position(node_id, hello.spool_id)
+            return tx.ledger.position(node_id, hello.spool_id), tx.marks.handover_count()
 
         tasks: list[asyncio.Task[None]] = []
         try:  # from here on: the call may be ended at any point, and the register must learn of it
-            position = await self._engine.run(enter)
+            position, handover_count = await self._engine.run(enter)
             self._sessions.enter(session)
             log.info("node %s connected from site %s, %d jobs, clock skew %.3f s", *greeting.summary(node, reports))
-            welcome = greeting.welcome(self._world, chosen, self._warden.certificate_pem, position)
+            welcome = greeting.welcome(self._world, chosen, self._warden.certificate_pem, position, handover_count)
             session.send(pb.CoordinatorMessage(welcome=welcome))
             session.send(self._warden.trust())
             tasks.append(asyncio.create_task(self._read(session, request_iterator)))
             tasks.append(asyncio.create_task(self._send_orders(session)))
+            tasks.append(asyncio.create_task(self._notice_silence(session)))
             while (message := await session.outgoing.get()) is not None:
                 yield message
         finally:
@@ -120,6 +124,18 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             log.exception("session of node %s failed", session.node_id)
         finally:
             session.close()
+
+    async def _notice_silence(self, session: LiveSession) -> None:
+        """A cut may leave the connection open at this end alone: a node that sends no heartbeats has no session."""
+        limit_s = max(SILENT_INTERVALS * self._world.config.heartbeat_interval_s, SILENT_LEAST_S)
+        while True:
+            session.heard.clear()
+            try:
+                await asyncio.wait_for(session.heard.wait(), limit_s)
+            except TimeoutError:
+                log.warning("session of node %s: nothing came for %.0f s; it is closed", session.node_id, limit_s)
+                session.close()
+                return
 
     async def _send_orders(self, session: LiveSession) -> None:
         """Every open order once per stream, in the order of writing; then whenever new ones are committed."""

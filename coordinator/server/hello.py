@@ -29,6 +29,7 @@ class Hello(Record):
     spool_id: str = ""
     spool_acknowledged: int = 0
     utc: datetime | None = None
+    handover_count: int = 0
 
 
 def check(world: World, node_id: str, hello: Hello) -> tuple[Node, common_pb2.Versions]:
@@ -61,7 +62,9 @@ def check(world: World, node_id: str, hello: Hello) -> tuple[Node, common_pb2.Ve
     return node, chosen
 
 
-def welcome(world: World, chosen: common_pb2.Versions, certificate_pem: bytes, position: int) -> pb.Welcome:
+def welcome(
+    world: World, chosen: common_pb2.Versions, certificate_pem: bytes, position: int, handover_count: int
+) -> pb.Welcome:
     """What the agent needs before it can begin."""
     interval = Duration()
     interval.FromNanoseconds(round(world.config.heartbeat_interval_s * 1e9))
@@ -73,6 +76,7 @@ def welcome(world: World, chosen: common_pb2.Versions, certificate_pem: bytes, p
         coordinator_certificate_pem=certificate_pem,
         spool_acknowledged=position,
         utc=utc,
+        handover_count=handover_count,
     )
 
 

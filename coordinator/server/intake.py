@@ -17,6 +17,7 @@ from ..managers.jobs import JobManager
 from ..managers.ledger import LedgerManager
 from ..managers.nodes import NodeManager
 from ..managers.powercaps import PowerCapManager
+from ..managers.replication import ReplicationManager
 from ..managers.saga import Saga
 from ..managers.telemetry import EnergyBatch
 from ..managers.world import Transferring, World
@@ -38,6 +39,7 @@ class Intake:
         nodes: NodeManager,
         ledger: LedgerManager,
         caps: PowerCapManager,
+        replication: ReplicationManager,
         logs: LogStore,
     ) -> None:
         self._world = world
@@ -47,6 +49,7 @@ class Intake:
         self._nodes = nodes
         self._ledger = ledger
         self._caps = caps
+        self._replication = replication
         self._logs = logs
         self._handlers: dict[str, Callable[[LiveSession, Any], Awaitable[None]]] = {
             "heartbeat": self._on_heartbeat,
@@ -77,13 +80,15 @@ class Intake:
                 present.job_power_w = dict(message.job_power_w)
                 present.disk_free_bytes = message.disk_free_bytes
                 present.power_caps = caps
-            return self._nodes.grant(tx, session.node_id, leases)
+                present.heard_utc = self._world.utc()
+            return *self._nodes.grant(tx, session.node_id, leases), tx.marks.handover_count()
 
-        granted, refused = await self._engine.run(change, ensure=False)
+        granted, refused, handover_count = await self._engine.run(change, ensure=False)
         grant = pb.LeaseGrant(
             heartbeat_id=message.heartbeat_id,
             granted=[pb.Lease(job_id=job_id, epoch=epoch) for job_id, epoch in granted],
             refused=[pb.Lease(job_id=job_id, epoch=epoch) for job_id, epoch in refused],
+            handover_count=handover_count,
         )
         session.send(pb.CoordinatorMessage(lease_grant=grant))
 
@@ -103,7 +108,7 @@ class Intake:
                 self._caps.on_result(tx, command, result)
             elif command.migration_id:
                 self._saga.on_result(tx, command, result)
-            else:
+            elif not self._replication.on_result(tx, command, result):
                 self._jobs.on_result(tx, command, result)
 
         await self._engine.run(change)
@@ -138,6 +143,9 @@ class Intake:
 
     async def _on_pull_progress(self, session: LiveSession, message: pb.PullProgress) -> None:
         progress = Transferring(message.done_bytes, message.total_bytes, message.rate_bytes_per_s, message.left_s)
+
+        if not message.migration_id:
+            return  # a replica's: nobody watches it
 
         def change(_tx: Transaction) -> None:
             self._world.transferring[message.migration_id] = progress

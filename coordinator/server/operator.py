@@ -38,6 +38,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 LIST_LIMIT = 100
 DIGEST_BYTES = 32
+SITE_LISTS = ("allowed", "preferred", "forbidden")
 A = TypeVar("A")
 
 
@@ -166,12 +167,12 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
     def _check_sites(self, spec: JobSpec) -> None:
         """A site that the fleet does not have is a typing mistake, not a wish."""
-        policy = spec.policy
-        for field in ("sites_allowed", "sites_preferred", "sites_forbidden"):
-            for site in getattr(policy, field):
+        named = {f"policy.sites_{kind}": getattr(spec.policy, f"sites_{kind}") for kind in SITE_LISTS}
+        for field, sites in {**named, "checkpoint.replicate_to": spec.checkpoint.replicate_to}.items():
+            for site in sites:
                 if site not in self._world.sites:
                     known = ", ".join(sorted(self._world.sites))
-                    raise InvalidInput(f"job: field policy.{field}: no site {site!r}; the fleet has {known}")
+                    raise InvalidInput(f"job: field {field}: no site {site!r}; the fleet has {known}")
 
     async def MoveJob(self, request: pb.MoveJobRequest, context: Context) -> pb.Migration:
         def change(tx: Transaction) -> pb.Migration:

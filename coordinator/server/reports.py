@@ -11,6 +11,7 @@ from heliotrope.v1 import operator_pb2 as pb
 from ..managers.world import World
 from ..state.database import Transaction
 from ..state.model import EnergyInterval, Job
+from . import losses
 
 _SUMS = ("energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j")
 
@@ -22,6 +23,8 @@ def report(
     intervals = tx.ledger.intervals(start_utc=start, end_utc=end, job_id=job.job_id if job else "")
     jobs = {one.job_id: one for one in ([job] if job else tx.jobs.all())}
     rows = [_job_row(world, tx, one, [i for i in intervals if i.job_id == one.job_id]) for one in jobs.values()]
+    for row, one in zip(rows, jobs.values(), strict=True):
+        _add_losses(row, _losses(world, tx, one, start, end))
     for (job_id, site), found in _grouped(
         intervals, lambda i: (i.job_id, i.site) if i.job_id in jobs else None
     ).items():
@@ -32,10 +35,29 @@ def report(
         for (site, _), found in _grouped(intervals, lambda i: (i.site, i.site)).items():
             rows.append(_sum(world, "site", site, site, found))
     answer = pb.Report(rows=rows)
+    for one in jobs.values():
+        answer.losses.extend(_losses(world, tx, one, start, end))
     if start is not None:
         answer.start.FromDatetime(start)
     answer.end.FromDatetime(end or world.utc())
     return answer
+
+
+def _losses(world: World, tx: Transaction, job: Job, start: datetime | None, end: datetime | None) -> list[pb.Loss]:
+    """Of nodes that were taken for lost in [start, end)."""
+    return [
+        losses.loss(world, tx, job, one)
+        for one in tx.losses.of_job(job.job_id)
+        if (start is None or one.lost_utc >= start) and (end is None or one.lost_utc < end)
+    ]
+
+
+def _add_losses(row: pb.ReportRow, found: list[pb.Loss]) -> None:
+    row.loss_count = len(found)
+    row.lost_steps = sum(one.lost_steps for one in found)
+    row.lost_energy_j = sum(one.lost_energy_j for one in found)
+    row.lost_work.FromMilliseconds(sum(one.lost_work.ToMilliseconds() for one in found))
+    row.outage.FromMilliseconds(sum(one.outage.ToMilliseconds() for one in found))
 
 
 def _grouped(intervals: Iterable[EnergyInterval], key: object) -> dict[tuple[str, str], list[EnergyInterval]]:

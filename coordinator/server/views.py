@@ -17,7 +17,7 @@ from ..managers.planner import SAMPLES_NEEDED, PlannerManager
 from ..managers.world import World
 from ..state.database import Transaction
 from ..state.model import Job, Migration, Node, StoredDecision
-from . import drains, waiting
+from . import drains, losses, waiting
 
 
 class Views:
@@ -116,6 +116,8 @@ class Views:
         """``brief``: without the sites that were looked at for a waiting job."""
         message: pb.Job = wire.to_message(job, pb.Job)
         message.runs.extend(wire.to_message(run, pb.Run) for run in tx.jobs.runs(job.job_id))
+        message.replicas.extend(wire.to_message(one, pb.Replica) for one in tx.replicas.of_job(job.job_id))
+        message.losses.extend(losses.loss(self._world, tx, job, one) for one in tx.losses.of_job(job.job_id))
         copies = tx.jobs.copies(job.job_id)
         if copies:
             message.checkpoint.CopyFrom(wire.to_message(copies[0].checkpoint, type(message.checkpoint)))

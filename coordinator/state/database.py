@@ -23,9 +23,12 @@ from .decisions import Decisions
 from .identities import Identities
 from .jobs import Jobs
 from .ledger import Ledger
+from .losses import Losses
+from .marks import Marks
 from .migrations import Migrations
 from .nodes import Nodes
 from .powercaps import PowerCapEvents
+from .replicas import Replicas
 from .requests import Requests
 
 
@@ -42,6 +45,9 @@ class Transaction:
         self.requests = Requests(connection)
         self.identities = Identities(connection)
         self.power_caps = PowerCapEvents(connection)
+        self.replicas = Replicas(connection)
+        self.losses = Losses(connection)
+        self.marks = Marks(connection)
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 

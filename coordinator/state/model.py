@@ -61,6 +61,7 @@ class Job(Record):
     progress: Progress = Progress()
     started_utc: datetime | None = None
     ended_utc: datetime | None = None
+    has_checkpointed: bool = False  # a verified checkpoint was known once, whatever became of it
     cleared: bool = False  # ended long ago: its files are deleted everywhere
     last_move_utc: datetime | None = None
     gpu_model: str = ""
@@ -103,6 +104,50 @@ class Drain(Record):
     started_utc: datetime | None = None  # unknown in a record of a version that did not keep it
     deadline_utc: datetime | None = None
     done_utc: datetime | None = None
+
+
+class ReplicaState(StrEnum):
+    """What is being done about a replica."""
+
+    IDLE = "idle"
+    ASKING = "asking"  # the job was asked for a checkpoint that is new enough
+    PULLING = "pulling"
+
+
+class Replica(Record):
+    """A copy of a running job's newest checkpoint at a node that does not hold the job."""
+
+    job_id: str
+    node_id: str
+    site: str
+    state: ReplicaState = ReplicaState.IDLE
+    checkpoint: Checkpoint | None = None  # the newest verified one there: it stays until the next is verified
+    verified_utc: datetime | None = None
+    due_utc: datetime | None = None  # when the next one is made; None: now
+    command_id: str = ""  # the one whose result is awaited
+    since_utc: datetime | None = None  # of that command
+    failed_count: int = 0  # in a row
+    message: str = ""
+    wire_bytes: int = 0
+    leaving: bool = False  # its node is being drained: it stays until another one is verified
+
+
+class Loss(Record):
+    """A run that ended with its node: what was known of it then, and what the job went on from."""
+
+    job_id: str
+    epoch: int
+    node_id: str
+    site: str
+    cause: str
+    lost_utc: datetime
+    last_seen_utc: datetime
+    last_step: int | None = None
+    outcome: str = "waiting"  # waiting | recovered | restarted | returned
+    resumed_utc: datetime | None = None
+    resumed_node: str = ""
+    resumed_epoch: int = 0
+    checkpoint: Checkpoint | None = None
 
 
 class Node(Record):
@@ -210,6 +255,9 @@ class Pull(Record, tag="pull"):
     source_node: str
     ticket: bytes
     standstill: bool
+    rate_limit_bytes_per_s: int = 0
+    replica: bool = False
+    spec: JobSpec | None = None
 
 
 class RequestCheckpoint(Record, tag="request_checkpoint"):

@@ -51,6 +51,22 @@ copies = Table(
     Column("record", LargeBinary, nullable=False),
 )
 
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
+losses = Table(
+    "losses",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+
 nodes = Table(
     "nodes", metadata, Column("node_id", String, primary_key=True), Column("record", LargeBinary, nullable=False)
 )

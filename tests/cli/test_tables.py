@@ -48,6 +48,38 @@ def test_a_report_marks_estimates_and_unknown_intensity(capsys: Capture) -> None
     assert "1 kWh" in _table(out, "sites")[1]
 
 
+def _loss(**fields: object) -> pb.Loss:
+    loss = pb.Loss(job_id="j1", epoch=1, node_id="n1", cause="its node n1 is forgotten", outcome="recovered")
+    loss.last_seen.FromDatetime(BEGIN_UTC)
+    loss.outage.FromSeconds(90)
+    for field, value in fields.items():
+        setattr(loss, field, value)
+    return loss
+
+
+def test_losses_are_told_in_the_report_and_with_the_job(capsys: Capture) -> None:
+    known = _loss(resumed_node="n2", lost_steps=25, lost_energy_j=7200.0)
+    known.lost_work.FromSeconds(12)
+    report._print_tables(record(pb.Report(losses=[known, _loss(outcome="waiting")])), {"j1": "first"})
+    head, first, second = _table(capsys.readouterr().out, "lost with their nodes")
+    assert head.split()[:2] == ["JOB", "NAME"]
+    for words in ("first", "1 min 30 s", "25", "12 s", "2 Wh", "recovered at n2", "is forgotten"):
+        assert words in first
+    assert second.count("unknown") == 3, "steps, work and energy are not 0"
+    replica = pb.Replica(node_id="n2", site="valley", state="pulling", message="late")
+    replica.checkpoint.epoch, replica.checkpoint.sequence, replica.checkpoint.step = 1, 3, 70
+    job = pb.Job(job_id="j1", replicas=[replica, pb.Replica(node_id="n3", state="idle")], losses=[known])
+    job.spec.name = "first"
+    job.submitted.FromDatetime(BEGIN_UTC)
+    jobtables.print_job(record(job))
+    out = capsys.readouterr().out
+    held, empty = (line for line in out.splitlines() if line.startswith(("n2 ", "n3 ")))
+    for words in ("valley", "1.3", "70", "pulling", "late"):
+        assert words in held
+    assert "-" in empty and "idle" in empty
+    assert "LOST AT" in out and "recovered at n2" in out
+
+
 def test_a_report_without_marks_explains_none(capsys: Capture) -> None:
     report._print_tables(record(pb.Report(rows=[_row("site", "valley", energy_j=1.0)])), {})
     out = capsys.readouterr().out

@@ -158,7 +158,7 @@ class Resources(_message.Message):
     def __init__(self, gpu_count: _Optional[int] = ..., gpu_model: _Optional[str] = ..., gpu_memory_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., cpu_count: _Optional[int] = ...) -> None: ...
 
 class CheckpointRules(_message.Message):
-    __slots__ = ("directory", "complete", "marker", "request", "signal", "interval", "timeout", "keep_count")
+    __slots__ = ("directory", "complete", "marker", "request", "signal", "interval", "timeout", "keep_count", "replicate_every", "replicas", "replicate_to")
     DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     MARKER_FIELD_NUMBER: _ClassVar[int]
@@ -167,6 +167,9 @@ class CheckpointRules(_message.Message):
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     KEEP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPLICATE_EVERY_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    REPLICATE_TO_FIELD_NUMBER: _ClassVar[int]
     directory: str
     complete: str
     marker: str
@@ -175,10 +178,13 @@ class CheckpointRules(_message.Message):
     interval: _duration_pb2.Duration
     timeout: _duration_pb2.Duration
     keep_count: int
-    def __init__(self, directory: _Optional[str] = ..., complete: _Optional[str] = ..., marker: _Optional[str] = ..., request: _Optional[str] = ..., signal: _Optional[str] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., keep_count: _Optional[int] = ...) -> None: ...
+    replicate_every: str
+    replicas: int
+    replicate_to: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, directory: _Optional[str] = ..., complete: _Optional[str] = ..., marker: _Optional[str] = ..., request: _Optional[str] = ..., signal: _Optional[str] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., keep_count: _Optional[int] = ..., replicate_every: _Optional[str] = ..., replicas: _Optional[int] = ..., replicate_to: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("sites_allowed", "sites_preferred", "sites_forbidden", "movable", "alpha", "deadline", "priority", "same_fingerprint", "disconnect", "lease", "restart_limit", "grace")
+    __slots__ = ("sites_allowed", "sites_preferred", "sites_forbidden", "movable", "alpha", "deadline", "priority", "same_fingerprint", "disconnect", "lease", "restart_limit", "grace", "on_loss")
     SITES_ALLOWED_FIELD_NUMBER: _ClassVar[int]
     SITES_PREFERRED_FIELD_NUMBER: _ClassVar[int]
     SITES_FORBIDDEN_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +197,7 @@ class Policy(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     RESTART_LIMIT_FIELD_NUMBER: _ClassVar[int]
     GRACE_FIELD_NUMBER: _ClassVar[int]
+    ON_LOSS_FIELD_NUMBER: _ClassVar[int]
     sites_allowed: _containers.RepeatedScalarFieldContainer[str]
     sites_preferred: _containers.RepeatedScalarFieldContainer[str]
     sites_forbidden: _containers.RepeatedScalarFieldContainer[str]
@@ -203,7 +210,8 @@ class Policy(_message.Message):
     lease: _duration_pb2.Duration
     restart_limit: int
     grace: _duration_pb2.Duration
-    def __init__(self, sites_allowed: _Optional[_Iterable[str]] = ..., sites_preferred: _Optional[_Iterable[str]] = ..., sites_forbidden: _Optional[_Iterable[str]] = ..., movable: bool = ..., alpha: _Optional[float] = ..., deadline: _Optional[str] = ..., priority: _Optional[int] = ..., same_fingerprint: bool = ..., disconnect: _Optional[str] = ..., lease: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_limit: _Optional[int] = ..., grace: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    on_loss: str
+    def __init__(self, sites_allowed: _Optional[_Iterable[str]] = ..., sites_preferred: _Optional[_Iterable[str]] = ..., sites_forbidden: _Optional[_Iterable[str]] = ..., movable: bool = ..., alpha: _Optional[float] = ..., deadline: _Optional[str] = ..., priority: _Optional[int] = ..., same_fingerprint: bool = ..., disconnect: _Optional[str] = ..., lease: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_limit: _Optional[int] = ..., grace: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., on_loss: _Optional[str] = ...) -> None: ...
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "command", "files", "environment", "prepare", "resources", "checkpoint", "outputs", "policy", "stopped_codes", "user")

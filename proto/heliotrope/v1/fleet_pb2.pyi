@@ -59,7 +59,7 @@ class Probe(_message.Message):
     def __init__(self) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("versions", "site", "boot_id", "instance_id", "inventory", "jobs", "spool_id", "spool_acknowledged", "utc")
+    __slots__ = ("versions", "site", "boot_id", "instance_id", "inventory", "jobs", "spool_id", "spool_acknowledged", "utc", "handover_count")
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class Hello(_message.Message):
     SPOOL_ID_FIELD_NUMBER: _ClassVar[int]
     SPOOL_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     UTC_FIELD_NUMBER: _ClassVar[int]
+    HANDOVER_COUNT_FIELD_NUMBER: _ClassVar[int]
     versions: _common_pb2.Versions
     site: str
     boot_id: str
@@ -78,7 +79,8 @@ class Hello(_message.Message):
     spool_id: str
     spool_acknowledged: int
     utc: _timestamp_pb2.Timestamp
-    def __init__(self, versions: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., site: _Optional[str] = ..., boot_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., inventory: _Optional[_Union[Inventory, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[JobReport, _Mapping]]] = ..., spool_id: _Optional[str] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    handover_count: int
+    def __init__(self, versions: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., site: _Optional[str] = ..., boot_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., inventory: _Optional[_Union[Inventory, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[JobReport, _Mapping]]] = ..., spool_id: _Optional[str] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., handover_count: _Optional[int] = ...) -> None: ...
 
 class Inventory(_message.Message):
     __slots__ = ("hostname", "cpu_count", "memory_bytes", "disk_free_bytes", "gpus", "transfer_addresses", "fingerprint", "fingerprint_parts", "slot_count", "idle_w")
@@ -122,18 +124,20 @@ class Gpu(_message.Message):
     def __init__(self, uuid: _Optional[str] = ..., model: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("chosen", "heartbeat_interval", "coordinator_certificate_pem", "spool_acknowledged", "utc")
+    __slots__ = ("chosen", "heartbeat_interval", "coordinator_certificate_pem", "spool_acknowledged", "utc", "handover_count")
     CHOSEN_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_CERTIFICATE_PEM_FIELD_NUMBER: _ClassVar[int]
     SPOOL_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     UTC_FIELD_NUMBER: _ClassVar[int]
+    HANDOVER_COUNT_FIELD_NUMBER: _ClassVar[int]
     chosen: _common_pb2.Versions
     heartbeat_interval: _duration_pb2.Duration
     coordinator_certificate_pem: bytes
     spool_acknowledged: int
     utc: _timestamp_pb2.Timestamp
-    def __init__(self, chosen: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., coordinator_certificate_pem: _Optional[bytes] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    handover_count: int
+    def __init__(self, chosen: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., coordinator_certificate_pem: _Optional[bytes] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., handover_count: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("heartbeat_id", "leases", "power_w", "power_estimated", "job_power_w", "disk_free_bytes", "power_caps")
@@ -169,14 +173,16 @@ class Lease(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class LeaseGrant(_message.Message):
-    __slots__ = ("heartbeat_id", "granted", "refused")
+    __slots__ = ("heartbeat_id", "granted", "refused", "handover_count")
     HEARTBEAT_ID_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    HANDOVER_COUNT_FIELD_NUMBER: _ClassVar[int]
     heartbeat_id: int
     granted: _containers.RepeatedCompositeFieldContainer[Lease]
     refused: _containers.RepeatedCompositeFieldContainer[Lease]
-    def __init__(self, heartbeat_id: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ...) -> None: ...
+    handover_count: int
+    def __init__(self, heartbeat_id: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., handover_count: _Optional[int] = ...) -> None: ...
 
 class JobReport(_message.Message):
     __slots__ = ("job_id", "epoch", "attempt", "state", "exit_code", "fault", "message", "progress", "checkpoints", "started", "ended")
@@ -259,20 +265,24 @@ class Prepare(_message.Message):
     def __init__(self, spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., bundle: _Optional[_Union[_common_pb2.Bundle, _Mapping]] = ..., disk_bytes: _Optional[int] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class Pull(_message.Message):
-    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket", "standstill", "rate_limit_bytes_per_s")
+    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket", "standstill", "rate_limit_bytes_per_s", "replica", "spec")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
     TICKET_FIELD_NUMBER: _ClassVar[int]
     STANDSTILL_FIELD_NUMBER: _ClassVar[int]
     RATE_LIMIT_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
     checkpoint: _common_pb2.Checkpoint
     source_addresses: _containers.RepeatedScalarFieldContainer[str]
     source_node: str
     ticket: bytes
     standstill: bool
     rate_limit_bytes_per_s: int
-    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., standstill: bool = ..., rate_limit_bytes_per_s: _Optional[int] = ...) -> None: ...
+    replica: bool
+    spec: _common_pb2.JobSpec
+    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., standstill: bool = ..., rate_limit_bytes_per_s: _Optional[int] = ..., replica: bool = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ...) -> None: ...
 
 class RequestCheckpoint(_message.Message):
     __slots__ = ()

@@ -165,7 +165,7 @@ class DrainJob(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., migration_id: _Optional[str] = ..., under_way: bool = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs", "drained_from", "waiting")
+    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs", "replicas", "losses", "drained_from", "waiting")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,8 @@ class Job(_message.Message):
     POWER_W_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     DRAINED_FROM_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     job_id: str
@@ -206,9 +208,11 @@ class Job(_message.Message):
     power_w: float
     wanted: str
     runs: _containers.RepeatedCompositeFieldContainer[Run]
+    replicas: _containers.RepeatedCompositeFieldContainer[Replica]
+    losses: _containers.RepeatedCompositeFieldContainer[Loss]
     drained_from: str
     waiting: Waiting
-    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., drained_from: _Optional[str] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., drained_from: _Optional[str] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
 
 class Waiting(_message.Message):
     __slots__ = ("decision_id", "decided", "binding", "reason", "sites")
@@ -233,6 +237,62 @@ class SiteVerdict(_message.Message):
     binding: str
     reason: str
     def __init__(self, site: _Optional[str] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Replica(_message.Message):
+    __slots__ = ("node_id", "site", "state", "checkpoint", "verified", "message", "wire_bytes")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    site: str
+    state: str
+    checkpoint: _common_pb2.Checkpoint
+    verified: _timestamp_pb2.Timestamp
+    message: str
+    wire_bytes: int
+    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., state: _Optional[str] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., verified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ..., wire_bytes: _Optional[int] = ...) -> None: ...
+
+class Loss(_message.Message):
+    __slots__ = ("job_id", "epoch", "node_id", "site", "cause", "last_seen", "lost", "resumed", "resumed_node", "resumed_epoch", "checkpoint", "last_step", "lost_steps", "lost_work", "outage", "lost_energy_j", "outcome")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_NODE_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    LAST_STEP_FIELD_NUMBER: _ClassVar[int]
+    LOST_STEPS_FIELD_NUMBER: _ClassVar[int]
+    LOST_WORK_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    LOST_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    epoch: int
+    node_id: str
+    site: str
+    cause: str
+    last_seen: _timestamp_pb2.Timestamp
+    lost: _timestamp_pb2.Timestamp
+    resumed: _timestamp_pb2.Timestamp
+    resumed_node: str
+    resumed_epoch: int
+    checkpoint: _common_pb2.Checkpoint
+    last_step: int
+    lost_steps: int
+    lost_work: _duration_pb2.Duration
+    outage: _duration_pb2.Duration
+    lost_energy_j: float
+    outcome: str
+    def __init__(self, job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., cause: _Optional[str] = ..., last_seen: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., lost: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., resumed: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., resumed_node: _Optional[str] = ..., resumed_epoch: _Optional[int] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., last_step: _Optional[int] = ..., lost_steps: _Optional[int] = ..., lost_work: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outage: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lost_energy_j: _Optional[float] = ..., outcome: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("epoch", "node_id", "site", "started", "ended", "end_reason")
@@ -349,17 +409,19 @@ class DecisionList(_message.Message):
     def __init__(self, decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("rows", "start", "end")
+    __slots__ = ("rows", "start", "end", "losses")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedCompositeFieldContainer[ReportRow]
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
-    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    losses: _containers.RepeatedCompositeFieldContainer[Loss]
+    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
 
 class ReportRow(_message.Message):
-    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network")
+    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network", "loss_count", "lost_steps", "lost_work", "outage", "lost_energy_j")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -379,6 +441,11 @@ class ReportRow(_message.Message):
     STEP_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     STANDSTILL_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    LOSS_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOST_STEPS_FIELD_NUMBER: _ClassVar[int]
+    LOST_WORK_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    LOST_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     site: str
@@ -398,7 +465,12 @@ class ReportRow(_message.Message):
     step: int
     sources: _containers.RepeatedScalarFieldContainer[str]
     standstill_network: _duration_pb2.Duration
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    loss_count: int
+    lost_steps: int
+    lost_work: _duration_pb2.Duration
+    outage: _duration_pb2.Duration
+    lost_energy_j: float
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., loss_count: _Optional[int] = ..., lost_steps: _Optional[int] = ..., lost_work: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outage: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lost_energy_j: _Optional[float] = ...) -> None: ...
 
 class GetFleetRequest(_message.Message):
     __slots__ = ()
