@@ -44,6 +44,8 @@ class StoreConfig(Strict):
 
     quota_bytes: Positive = 1024**4
     reserve_bytes: Count = 1024**3  # kept free on the disk: a full disk stops more than one job
+    scrub_period_s: NotNegative = 7 * 86_400.0  # how often each checkpoint is read back from disk; 0: never
+    scrub_rate_bytes_per_s: Count = 20_000_000  # how fast, for the jobs' own reading goes first; 0: no limit
 
 
 class AgentConfig(Strict):

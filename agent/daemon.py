@@ -10,8 +10,9 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 from heliotrope.v1 import fleet_pb2 as pb
 
 from . import gpus, inventory
+from .care.scrub import Scrub
 from .checkpoints.pins import Pins
 from .checkpoints.registry import CheckpointRegister
 from .checkpoints.store import ChunkStore
@@ -69,6 +71,7 @@ class Agent:
     executor: Executor
     link: Link
     session: Session
+    scrub: Scrub
 
 
 class Signer:
@@ -104,6 +107,7 @@ async def serve(config: AgentConfig, folder: Path) -> None:
         agent.server.start()
         agent.monitor.start()
         await agent.runner.adopt()
+        agent.scrub.start()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -122,6 +126,7 @@ async def serve(config: AgentConfig, folder: Path) -> None:
 async def close(agent: Agent, session: asyncio.Task[None]) -> None:
     """In reverse order; a defect that ended the session comes out here."""
     session.cancel()
+    await asyncio.to_thread(agent.scrub.stop)
     await agent.executor.close()
     await agent.link.close()
     await agent.runner.close()
@@ -250,7 +255,20 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     )
     session.use(executor)
     known = inventory.collect(config, devices, _advertised(config), state_dir)
-    return Agent(spool, monitor, server, runner, executor, link, session)
+    loop = asyncio.get_running_loop()
+    scrub = Scrub(
+        vault,
+        state_dir,
+        rate_bytes_per_s=config.store.scrub_rate_bytes_per_s,
+        period_s=config.store.scrub_period_s,
+        clock=clock,
+        on_change=partial(_threadsafe, loop, runner.tell),
+    )
+    return Agent(spool, monitor, server, runner, executor, link, session, scrub)
+
+
+def _threadsafe(loop: asyncio.AbstractEventLoop, tell: Callable[[str], None], job_id: str) -> None:
+    loop.call_soon_threadsafe(tell, job_id)
 
 
 class _Once:

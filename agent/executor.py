@@ -52,6 +52,7 @@ class Executor:
             "resume": running.resume,
             "release": moving.release,
             "send_outputs": moving.send_outputs,
+            "repair": moving.repair,
         }
 
     def take(self, command: Command) -> None:
@@ -79,8 +80,9 @@ class Executor:
 
     async def _run(self, command: Command) -> None:
         log.info("job %s: %s (%s)", command.job_id, command.kind, command.command_id)
-        # A fence must not wait for the start that it is to fence.
-        lock = asyncio.Lock() if command.kind == "stop" else self._locks.setdefault(command.job_id, asyncio.Lock())
+        # A fence must not wait for the start that it is to fence, nor the job for the mending of an old checkpoint.
+        beside = command.kind in ("stop", "repair")
+        lock = asyncio.Lock() if beside else self._locks.setdefault(command.job_id, asyncio.Lock())
         try:
             async with lock, asyncio.timeout(command.timeout_s or NO_TIMEOUT_S):
                 failpoints.hit(f"agent.{command.kind}.received")

@@ -70,7 +70,14 @@ class SendOutputs(Record):
     paths: tuple[str, ...] = ()
 
 
-Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs
+class Repair(Record):
+    checkpoint: Checkpoint
+    source_addresses: tuple[str, ...] = ()
+    source_node: str = ""
+    ticket: bytes = b""
+
+
+Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs | Repair
 
 KINDS: dict[str, type[Order]] = {
     "prepare": Prepare,
@@ -82,6 +89,7 @@ KINDS: dict[str, type[Order]] = {
     "resume": Resume,
     "release": Release,
     "send_outputs": SendOutputs,
+    "repair": Repair,
 }
 
 

@@ -32,6 +32,7 @@ from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
+from .managers.repairs import RepairManager
 from .managers.saga import Saga
 from .managers.world import TicketRequest, World
 from .server.changes import Changes
@@ -115,7 +116,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
-    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga)])
+    engine = Engine(database, [saga, nodes, jobs, PlannerManager(world, saga), RepairManager(world)])
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
     bundles = BundleStore(state_dir / "bundles", config.bundle_limit_bytes)
     intake = Intake(world=world, engine=engine, saga=saga, jobs=jobs, nodes=nodes, ledger=ledger, logs=logs)

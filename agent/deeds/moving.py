@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from heliotrope.foundation import failpoints
 from heliotrope.foundation.clock import Clock
@@ -15,9 +17,11 @@ from heliotrope.foundation.identity import Name
 from heliotrope.foundation.model import CommandResult, PullReport, RunState
 from heliotrope.foundation.tickets import Ticket
 
+from ..checkpoints.damage import reference_name
+from ..checkpoints.reader import CheckpointReader
 from ..config import TransferConfig
 from ..held import HeldJobs
-from ..orders import Command, Prepare, Pull, Release, SendOutputs
+from ..orders import Command, Prepare, Pull, Release, Repair, SendOutputs
 from ..outputs import archive
 from ..runner import Runner
 from ..transfer.client import pull
@@ -27,7 +31,11 @@ from ..transfer.result import Progress, PullOptions, PullResult
 from ..vault import Vault
 from .preparing import Preparer
 
+log = logging.getLogger("heliotrope.agent.moving")
+
 failpoints.register("agent.pull.transferring")
+
+NO_PEER = "no connected node holds this checkpoint whole: bring one back that does, or let the job write a new one"
 
 # Received checkpoints that stay: the one to start from and the one before it, which deltas are made against.
 RECEIVED_KEPT = 2
@@ -82,22 +90,31 @@ class Moving:
         checkpoint = order.checkpoint
         if self._vault.find(command.job_id, checkpoint) is not None:
             return self._done(command, order)
+        if self._vault.is_damaged(command.job_id, checkpoint):
+            await self._mend(command, order)
+            return self._done(command, order)
         target = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        cancel = threading.Event()
-        try:
-            result = await asyncio.to_thread(self._pull_from_any, command, order, cancel)
-        except asyncio.CancelledError:
-            cancel.set()
-            raise
-        if result.manifest_digest != checkpoint.manifest_digest:
-            raise Corrupt(
-                f"cannot take the checkpoint: its manifest is {result.manifest_digest.hex()[:16]}, announced was "
-                f"{checkpoint.manifest_digest.hex()[:16]}; the move is given up"
-            )
+        base = self._vault.newest_reader(command.job_id)
+        result = await self._fetch(command, order, target, base)
         await asyncio.to_thread(self._vault.adopt, command.job_id, checkpoint, target, result.manifest)
         self._vault.prune(command.job_id, RECEIVED_KEPT, spare=(checkpoint.key,))
         return self._done(command, order, result)
+
+    async def repair(self, command: Command, order: Repair) -> CommandResult:
+        """What came of it also stays beside the damage, for who asks this node."""
+        checkpoint = order.checkpoint
+        if not self._vault.is_damaged(command.job_id, checkpoint):
+            return self._done(command)
+        name = reference_name(command.job_id, checkpoint.epoch, checkpoint.sequence)
+        if not order.source_node:
+            self._vault.damage.note(name, NO_PEER)
+            return self._done(command)
+        try:
+            await self._mend(command, order)
+        except HeliotropeError as error:
+            self._vault.damage.note(name, f"could not be mended from {order.source_node}: {error}")
+            raise
+        return self._done(command)
 
     async def release(self, command: Command, _order: Release) -> CommandResult:
         """Delete the job here, unless a newer epoch made this node its holder again."""
@@ -121,6 +138,41 @@ class Moving:
         return self._done(command)
 
     # -- inside
+
+    async def _mend(self, command: Command, order: Pull | Repair) -> None:
+        """Beside the damaged copy a whole one grows, of its own good chunks and the peer's; then it takes its place."""
+        checkpoint = order.checkpoint
+        place = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
+        target = place.with_name(f"{place.name}.mended")
+        result = await self._fetch(command, order, target, None)
+        await asyncio.to_thread(self._vault.mend, command.job_id, checkpoint, target, result.manifest)
+        log.info(
+            "job %s: checkpoint %d.%d mended from %s, %d bytes fetched",
+            command.job_id,
+            checkpoint.epoch,
+            checkpoint.sequence,
+            order.source_node,
+            result.fetched_bytes,
+        )
+
+    async def _fetch(
+        self, command: Command, order: Pull | Repair, target: Path, base: CheckpointReader | None
+    ) -> PullResult:
+        """The order's checkpoint at ``target``, verified to be the one announced."""
+        checkpoint = order.checkpoint
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        cancel = threading.Event()
+        try:
+            result = await asyncio.to_thread(self._pull_from_any, command, order, target, base, cancel)
+        except asyncio.CancelledError:
+            cancel.set()
+            raise
+        if result.manifest_digest != checkpoint.manifest_digest:
+            raise Corrupt(
+                f"cannot take the checkpoint: its manifest is {result.manifest_digest.hex()[:16]}, announced was "
+                f"{checkpoint.manifest_digest.hex()[:16]}; the move is given up"
+            )
+        return result
 
     async def _reach(self, order: Prepare) -> None:
         """The two agents meet: TLS, names and ticket, over the address that a pull would use."""
@@ -148,23 +200,38 @@ class Moving:
         )
         dialler().close()
 
-    def _pull_from_any(self, command: Command, order: Pull, cancel: threading.Event) -> PullResult:
+    def _pull_from_any(
+        self,
+        command: Command,
+        order: Pull | Repair,
+        target: Path,
+        base: CheckpointReader | None,
+        cancel: threading.Event,
+    ) -> PullResult:
         last: HeliotropeError = Unreachable(f"node {order.source_node} advertises no address; set transfer.advertise")
         for address in order.source_addresses:
             try:
-                return self._pull_from(address, command, order, cancel)
+                return self._pull_from(address, command, order, target, base, cancel)
             except Unreachable as error:
                 last = error
         raise last
 
-    def _pull_from(self, address: str, command: Command, order: Pull, cancel: threading.Event) -> PullResult:
+    def _pull_from(
+        self,
+        address: str,
+        command: Command,
+        order: Pull | Repair,
+        target: Path,
+        base: CheckpointReader | None,
+        cancel: threading.Event,
+    ) -> PullResult:
         ends = self._ends()
-        checkpoint = order.checkpoint
 
         def progressed(progress: Progress) -> None:
             if progress.done_bytes:
                 failpoints.hit("agent.pull.transferring")
-            self._on_progress(command, progress)
+            if command.migration_id:  # the live view shows migrations
+                self._on_progress(command, progress)
 
         return pull(
             _address(address),
@@ -172,10 +239,10 @@ class Moving:
             name=ends.name,
             ticket=order.ticket,
             verify_ticket=ends.verify_ticket,
-            reference=checkpoint.manifest_digest.hex(),
-            destination=self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence),
+            reference=order.checkpoint.manifest_digest.hex(),
+            destination=target,
             store=self._vault.store,
-            base=self._vault.newest_reader(command.job_id),
+            base=base,
             options=PullOptions(
                 connections=self._config.connections or None,
                 memory_bytes=int(self._config.memory_bytes),

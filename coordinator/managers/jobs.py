@@ -248,6 +248,10 @@ class JobManager:
             if holders.get(checkpoint.epoch) == node_id or checkpoint.manifest_digest in elsewhere
         ]
         tx.jobs.set_copies(job.job_id, node_id, kept)
+        if report.damaged:
+            self._world.damaged[(job.job_id, node_id)] = report.damaged
+        else:
+            self._world.damaged.pop((job.job_id, node_id), None)
 
     def _fence(self, tx: Transaction, job: Job, node_id: str, epoch: int) -> None:
         """A run under a lease that has passed on must not go on."""

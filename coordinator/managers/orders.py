@@ -87,10 +87,15 @@ def ticket(world: World, job: Job, migration: Migration, source_node: str, state
             epoch=job.epoch,
             source_node=source_node,
             destination_node=migration.destination_node,
-            byte_limit=round(state_bytes * TICKET_ALLOWANCE_RATIO) + TICKET_ALLOWANCE_BYTES,
+            byte_limit=ticket_bytes(state_bytes),
             lifetime_s=world.config.saga.sending_timeout_s,
         )
     )
+
+
+def ticket_bytes(state_bytes: int) -> int:
+    """What a ticket for a checkpoint of that size allows."""
+    return round(state_bytes * TICKET_ALLOWANCE_RATIO) + TICKET_ALLOWANCE_BYTES
 
 
 def newest_copy(

@@ -212,7 +212,14 @@ class SendOutputs(Record, tag="send_outputs"):
     paths: tuple[str, ...] = ()
 
 
-Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs
+class Repair(Record, tag="repair"):
+    checkpoint: Checkpoint
+    source_addresses: tuple[str, ...] = ()
+    source_node: str = ""
+    ticket: bytes = b""
+
+
+Order = Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs | Repair
 
 
 class Command(Record):
