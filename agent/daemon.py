@@ -178,7 +178,9 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         open_source=vault.open_source,
         open_base=vault.open_base,
         options=ServerOptions(
-            memory_bytes=int(config.transfer.memory_bytes), rate=config.transfer.rate_limit_bytes_per_s or None
+            memory_bytes=int(config.transfer.memory_bytes),
+            rate=config.transfer.rates().rate(clock),
+            standstill_exempt=config.transfer.standstill_exempt,
         ),
         clock=clock,
     )

@@ -197,6 +197,7 @@ def sign_ticket(own: Identity, clock: Clock, request: TicketRequest) -> bytes:
             destination_node=request.destination_node,
             byte_limit=request.byte_limit,
             expires_utc=clock.utc() + timedelta(seconds=request.lifetime_s),
+            standstill=request.standstill,
         ),
         own,
     )

@@ -24,6 +24,7 @@ from ..held import HeldJobs
 from ..orders import Command, Prepare, Pull, Release, Repair, SendOutputs
 from ..outputs import archive
 from ..runner import Runner
+from ..transfer.budget import Limiter
 from ..transfer.client import pull
 from ..transfer.dialler import Dialler
 from ..transfer.handshake import Address
@@ -77,6 +78,7 @@ class Moving:
         self._ends = ends
         self._on_progress = on_progress
         self._relay = relay
+        self._limiter = Limiter(config.rates().rate(clock), clock)  # of all that this node receives
 
     async def prepare(self, command: Command, order: Prepare) -> CommandResult:
         self._preparer.check_devices(order.spec, order.fingerprint)
@@ -226,6 +228,7 @@ class Moving:
         cancel: threading.Event,
     ) -> PullResult:
         ends = self._ends()
+        exempt = self._config.standstill_exempt and isinstance(order, Pull) and order.standstill
 
         def progressed(progress: Progress) -> None:
             if progress.done_bytes:
@@ -248,7 +251,7 @@ class Moving:
                 memory_bytes=int(self._config.memory_bytes),
                 reserve_bytes=self._reserve_bytes,
                 give_up_s=self._config.give_up_s,
-                rate=self._config.rate_limit_bytes_per_s or None,
+                limiter=None if exempt else self._limiter,
                 owner=self._preparer.owner_of(command.job_id),
             ),
             cancel=cancel,

@@ -47,7 +47,7 @@ class Dialler:
         self._options = options
         self._cancel = cancel
         self._clock = clock
-        self._limiter = Limiter(options.rate, clock)
+        self._limiter = options.limiter or Limiter(options.rate, clock)
 
     def __call__(self) -> Connection:
         """A connection over which a manifest may be asked for. Raises Unreachable, Denied, Incompatible."""

@@ -28,13 +28,16 @@ _TICK_S = 0.25
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Limits of a server. ``effort`` None adapts to the link; ``rate``: bytes per second over all connections."""
+    """Limits of a server. ``effort`` None adapts to the link; ``rate``: bytes per second over all connections,
+    those whose ticket says that the job stands left out if ``standstill_exempt``.
+    """
 
     memory_bytes: int = 256 << 20
     connection_limit: int = 64
     coder_count: int = os.cpu_count() or 1
     effort: int | None = None
     rate: Rate = None
+    standstill_exempt: bool = False
     idle_s: float = 60.0
     socket: SocketOptions = field(default_factory=SocketOptions)
 
@@ -73,7 +76,16 @@ class TransferServer:
             Effort(clock, coder_count=limits.coder_count, fixed=limits.effort),
         )
         self._host = Host(
-            name, verify_ticket, open_source, open_base, on_progress, clock, shared, self._stopping, limits.idle_s
+            name,
+            verify_ticket,
+            open_source,
+            open_base,
+            on_progress,
+            clock,
+            shared,
+            self._stopping,
+            limits.idle_s,
+            limits.standstill_exempt,
         )
 
     @property

@@ -52,15 +52,22 @@ def prepare(world: World, tx: Transaction, job: Job, migration: Migration, sourc
 
 
 def pull(
-    world: World, tx: Transaction, job: Job, migration: Migration, checkpoint: Checkpoint, source_node: str
+    world: World,
+    tx: Transaction,
+    job: Job,
+    migration: Migration,
+    checkpoint: Checkpoint,
+    source_node: str,
+    *,
+    standstill: bool = False,
 ) -> model.Pull:
-    """Fetch ``checkpoint`` from ``source_node``."""
+    """Fetch ``checkpoint`` from ``source_node``; ``standstill``: the job stands meanwhile."""
     return model.Pull(
         checkpoint=checkpoint,
         source_addresses=tx.nodes.get(source_node).inventory.transfer_addresses,
         source_node=source_node,
-        ticket=ticket(world, job, migration, source_node, checkpoint.state_bytes),
-        standstill=False,
+        ticket=ticket(world, job, migration, source_node, checkpoint.state_bytes, standstill=standstill),
+        standstill=standstill,
     )
 
 
@@ -78,7 +85,9 @@ def start(job: Job, checkpoint: Checkpoint | None, attempt: int = 0) -> model.St
     )
 
 
-def ticket(world: World, job: Job, migration: Migration, source_node: str, state_bytes: int) -> bytes:
+def ticket(
+    world: World, job: Job, migration: Migration, source_node: str, state_bytes: int, *, standstill: bool = False
+) -> bytes:
     """Permission for the destination to read this job's checkpoints at the source."""
     return world.sign_ticket(
         TicketRequest(
@@ -89,6 +98,7 @@ def ticket(world: World, job: Job, migration: Migration, source_node: str, state
             destination_node=migration.destination_node,
             byte_limit=ticket_bytes(state_bytes),
             lifetime_s=world.config.saga.sending_timeout_s,
+            standstill=standstill,
         )
     )
 

@@ -88,6 +88,7 @@ class TicketRequest:
     destination_node: str
     byte_limit: int
     lifetime_s: float
+    standstill: bool = False
 
 
 def new_id(prefix: str) -> str:
