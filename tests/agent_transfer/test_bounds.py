@@ -33,7 +33,8 @@ from heliotrope.foundation.tickets import TicketVerifier
 folder, signer, ca, state, memory = sys.argv[1:]
 me = identity.load(Path(folder))
 source = CheckpointReader(Path(state), build(Path(state)))
-server = TransferServer(tls.server_context(me), ("127.0.0.1", 0), name=me.name, open_source=lambda *_: source, options=ServerOptions(memory_bytes=int(memory)),
+server = TransferServer(tls.server_context(me), ("127.0.0.1", 0), name=me.name, open_source=lambda *_: source,
+                        options=ServerOptions(memory_bytes=int(memory)),
                         verify_ticket=TicketVerifier(Path(ca).read_bytes(), Path(signer).read_bytes()))
 server.start()
 print(server.address[1], flush=True)
