@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-systemd test-frameworks check bench fuzz proto native-asan clean run-ready dev-ready torch-ready
+.PHONY: help demo test test-kernels test-slow test-systemd test-frameworks check bench fuzz proto native-asan clean run-ready dev-ready torch-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
@@ -49,6 +49,14 @@ proto: dev-ready     ## regenerate the protocol's code, and add what is new to i
 	$(PY) -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \
 	    proto/heliotrope/v1/*.proto
 	$(PY) -m tests.layout.descriptors
+
+# What this processor cannot run is left out by its own word: a demanded kernel never falls back.
+test-kernels: dev-ready ## the native and transfer tests once per kernel that this processor has
+	@for kernel in scalar avx2 neon; do \
+	    HELIOTROPE_KERNEL=$$kernel $(PY) -c "import heliotrope.native" 2>/dev/null || { echo "$$kernel: not here"; continue; }; \
+	    echo "$$kernel:"; \
+	    HELIOTROPE_KERNEL=$$kernel $(PYTEST) -m "not slow" tests/native tests/agent_transfer $(TEST_ARGS) || exit 1; \
+	done
 
 # The extension alone, in a folder of its own that goes before the installed one. The interpreter is not sanitised,
 # hence the preload; its own allocator would hide an overrun of a bytes object, hence PYTHONMALLOC.

@@ -9,6 +9,16 @@ from msgspec import Meta
 from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
 
 from .power.config import PowerConfig
+from .transfer.schedule import RateSchedule, rate_schedule
+
+
+class RateWindow(Strict, rename={"begin": "from", "end": "to"}):
+    """A time of day with a limit of its own (agent/transfer/schedule.py)."""
+
+    begin: str  # "08:00", on the wall clock of the node's time_zone
+    end: str  # before begin: on the next day
+    rate_limit_bytes_per_s: Count  # 0: none
+    days: tuple[str, ...] = ()  # mon, tue, ...; empty: every day
 
 
 class TransferConfig(Strict):
@@ -19,9 +29,19 @@ class TransferConfig(Strict):
         str, ...
     ] = ()  # host:port that other agents can dial, best first; empty: this host's name and port
     memory_bytes: Positive = 256 * 1024**2
-    rate_limit_bytes_per_s: Count = 0  # 0: none
+    rate_limit_bytes_per_s: Count = 0  # of all it sends, and of all it receives, outside of the schedule; 0: none
+    time_zone: str = "UTC"  # of the schedule, as the IANA database names it
+    schedule: tuple[RateWindow, ...] = ()
+    standstill_exempt: bool = False  # a job that stands waits for no limit here; both nodes of a move have to say so
     connections: Count = 0  # 0: adapted to the link
     give_up_s: Positive = 120.0  # how long a cut transfer is retried before the step fails
+
+    def __post_init__(self) -> None:
+        self.rates()
+
+    def rates(self) -> RateSchedule:
+        """Raises InvalidInput naming the entry."""
+        return rate_schedule("transfer", self.rate_limit_bytes_per_s, self.time_zone, self.schedule)
 
 
 class JobsConfig(Strict):
@@ -44,6 +64,8 @@ class StoreConfig(Strict):
 
     quota_bytes: Positive = 1024**4
     reserve_bytes: Count = 1024**3  # kept free on the disk: a full disk stops more than one job
+    scrub_period_s: NotNegative = 7 * 86_400.0  # how often each checkpoint is read back from disk; 0: never
+    scrub_rate_bytes_per_s: Count = 20_000_000  # how fast, for the jobs' own reading goes first; 0: no limit
 
 
 class AgentConfig(Strict):

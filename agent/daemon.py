@@ -8,7 +8,9 @@ import logging
 import secrets
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -26,12 +28,14 @@ from heliotrope.v1 import fleet_pb2 as pb
 
 from . import gpus, inventory
 from .capship import CapShipper
+from .care.scrub import Scrub
 from .checkpoints.pins import Pins
 from .checkpoints.registry import CheckpointRegister
 from .checkpoints.store import ChunkStore
 from .config import AgentConfig
 from .deeds.capping import Capping
-from .deeds.moving import Ends, Moving
+from .deeds.fetching import Ends, Fetcher
+from .deeds.moving import Moving
 from .deeds.preparing import Preparer
 from .deeds.running import Running
 from .executor import Executor
@@ -77,6 +81,7 @@ class Agent:
     link: Link
     session: Session
     renewal: Renewal
+    scrub: Scrub
 
 
 def run(config: AgentConfig, folder: Path) -> None:
@@ -96,6 +101,7 @@ async def serve(config: AgentConfig, folder: Path) -> None:
         agent.monitor.start()
         await agent.runner.adopt()
         await asyncio.to_thread(agent.keeper.adopt)
+        agent.scrub.start()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -117,6 +123,7 @@ async def close(agent: Agent, session: asyncio.Task[None], capping: asyncio.Task
     """In reverse order; a defect that ended the session comes out here."""
     session.cancel()
     capping.cancel()
+    await asyncio.to_thread(agent.scrub.stop)
     await agent.executor.close()
     # While the sensor still holds the driver open: its last client's leaving may change limits, too.
     await agent.capping.close()
@@ -158,7 +165,9 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         open_base=vault.open_base,
         admit=trust.admit,
         options=ServerOptions(
-            memory_bytes=int(config.transfer.memory_bytes), rate=config.transfer.rate_limit_bytes_per_s or None
+            memory_bytes=int(config.transfer.memory_bytes),
+            rate=config.transfer.rates().rate(clock),
+            standstill_exempt=config.transfer.standstill_exempt,
         ),
         clock=clock,
     )
@@ -222,16 +231,21 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     running = Running(
         held=held, vault=vault, runner=runner, preparer=preparer, clock=clock, ask_lease=session.ask_lease
     )
-    moving = Moving(
-        held=held,
-        vault=vault,
-        runner=runner,
-        preparer=preparer,
+    fetcher = Fetcher(
+        store=vault.store,
         config=config.transfer,
         reserve_bytes=config.store.reserve_bytes,
         clock=clock,
         ends=lambda: Ends(own.name, tls.client_context(keyring.current), trust.verify_ticket, trust.admit),
         on_progress=_Progress(asyncio.get_running_loop(), session, clock),
+    )
+    moving = Moving(
+        held=held,
+        vault=vault,
+        runner=runner,
+        preparer=preparer,
+        fetcher=fetcher,
+        clock=clock,
         relay=link.relay,
     )
     capping = Capping(keeper)
@@ -245,6 +259,15 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     )
     session.use(executor)
     known = inventory.collect(config, devices, _advertised(config), state_dir)
+    loop = asyncio.get_running_loop()
+    scrub = Scrub(
+        vault,
+        state_dir,
+        rate_bytes_per_s=config.store.scrub_rate_bytes_per_s,
+        period_s=config.store.scrub_period_s,
+        clock=clock,
+        on_change=partial(_threadsafe, loop, runner.tell),
+    )
 
     def renewed(own: Identity) -> None:
         server.use(tls.server_context(own))
@@ -252,7 +275,11 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         session.reopen()
 
     renewal = Renewal(keyring, link.renew, renewed, clock)
-    return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal)
+    return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal, scrub)
+
+
+def _threadsafe(loop: asyncio.AbstractEventLoop, tell: Callable[[str], None], job_id: str) -> None:
+    loop.call_soon_threadsafe(tell, job_id)
 
 
 class _Once:

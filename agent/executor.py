@@ -64,6 +64,7 @@ class Executor:
             "send_outputs": moving.send_outputs,
             "cap_power": capping.cap,
             "uncap_power": capping.uncap,
+            "repair": moving.repair,
         }
 
     def take(self, command: Command) -> None:
@@ -112,8 +113,9 @@ class Executor:
     async def _in_turn(self, command: Command) -> CommandResult:
         if isinstance(command.order, Pull) and command.order.replica:
             return await self._courtesy.replica(command.job_id, lambda: self._deed(command))
-        if command.kind == "stop":
-            return await self._deed(command)  # a fence must not wait for the start that it is to fence
+        if command.kind in ("stop", "repair"):
+            # A fence must not wait for the start that it is to fence, nor the job for the mending of an old checkpoint.
+            return await self._deed(command)
         async with (
             self._locks.setdefault(command.job_id, asyncio.Lock()),
             self._courtesy.first(command.job_id, transfers=command.kind == "pull"),

@@ -72,6 +72,13 @@ class SendOutputs(Record):
     paths: tuple[str, ...] = ()
 
 
+class Repair(Record):
+    checkpoint: Checkpoint
+    source_addresses: tuple[str, ...] = ()
+    source_node: str = ""
+    ticket: bytes = b""
+
+
 class CapPower(Record):
     cap_id: str
     device: str
@@ -89,7 +96,18 @@ class UncapPower(Record):
 
 
 Order = (
-    Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs | CapPower | UncapPower
+    Prepare
+    | Pull
+    | RequestCheckpoint
+    | Quiesce
+    | Start
+    | Stop
+    | Resume
+    | Release
+    | SendOutputs
+    | Repair
+    | CapPower
+    | UncapPower
 )
 
 KINDS: dict[str, type[Order]] = {
@@ -104,6 +122,7 @@ KINDS: dict[str, type[Order]] = {
     "send_outputs": SendOutputs,
     "cap_power": CapPower,
     "uncap_power": UncapPower,
+    "repair": Repair,
 }
 
 

@@ -152,7 +152,7 @@ class Runner:
 
     def report(self, job_id: str) -> JobReport:
         known = self._reports.get(job_id)
-        checkpoints = self._vault.checkpoints(job_id)
+        checkpoints, damaged = self._vault.checkpoints(job_id), self._vault.damaged(job_id)
         if known is None:
             held = self._held.get(job_id)
             return JobReport(
@@ -161,8 +161,14 @@ class Runner:
                 attempt=held.attempt,
                 state=RunState.UNSPECIFIED,
                 checkpoints=checkpoints,
+                damaged=damaged,
             )
-        return msgspec.structs.replace(known, checkpoints=checkpoints)
+        return msgspec.structs.replace(known, checkpoints=checkpoints, damaged=damaged)
+
+    def tell(self, job_id: str) -> None:
+        """Say anew what is held of the job, also of one that never ran here."""
+        if self._held.find(job_id) is not None:
+            self._on_change(self.report(job_id))
 
     async def look(self, job_id: str) -> None:
         """See now what the next look would. Raises NotFound without a run, Conflict as the vault does."""
@@ -178,10 +184,6 @@ class Runner:
             checkpoint = await asyncio.to_thread(self._vault.add, job_id, epoch, folder / name, step)
         self._tell(job_id)
         return checkpoint
-
-    def tell(self, job_id: str) -> None:
-        """Report what is held of the job, also where no run of it is known."""
-        self._on_change(self.report(job_id))
 
     def forget(self, job_id: str) -> None:
         """The job leaves this node."""

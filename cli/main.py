@@ -42,6 +42,7 @@ VERBS = {
     "doctor": Verb("heliotrope.cli.doctor:doctor", "Examine this machine and its daemons' set-up."),
     "install": Verb("heliotrope.cli.install:install", "Make the coordinator or the agent services of systemd."),
     "uninstall": Verb("heliotrope.cli.install:uninstall", "Take the services away again."),
+    "store": Verb("heliotrope.cli.store:store", "Show and verify a node's checkpoints."),
     "ca": Verb("heliotrope.cli.ca:ca", "Make a fleet's certificate authority and certificates."),
     "identity": Verb("heliotrope.cli.identity:identity", "List and revoke certificates, and renew your own."),
     "job": Verb("heliotrope.cli.job:job", "Submit, watch, move and fetch jobs."),

@@ -36,6 +36,7 @@ from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
 from .managers.planner import PlannerManager
 from .managers.powercaps import PowerCapManager
+from .managers.repairs import RepairManager
 from .managers.replication import ReplicationManager
 from .managers.saga import Saga
 from .managers.world import Startup, TicketRequest, World
@@ -133,7 +134,9 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     caps, replication = PowerCapManager(world), ReplicationManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     drains = DrainManager(world, saga)
-    engine = Engine(database, [saga, nodes, drains, jobs, PlannerManager(world, saga), replication, caps])
+    engine = Engine(
+        database, [saga, nodes, drains, jobs, PlannerManager(world, saga), replication, RepairManager(world), caps]
+    )
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
@@ -240,6 +243,7 @@ def sign_ticket(own: Identity, clock: Clock, request: TicketRequest) -> bytes:
             destination_node=request.destination_node,
             byte_limit=request.byte_limit,
             expires_utc=clock.utc() + timedelta(seconds=request.lifetime_s),
+            standstill=request.standstill,
         ),
         own,
     )

@@ -179,6 +179,7 @@ class JobReport(Record):
     message: str = ""
     progress: Progress = Progress()
     checkpoints: tuple[Checkpoint, ...] = ()
+    damaged: tuple[Checkpoint, ...] = ()
     started_utc: datetime | None = None
     ended_utc: datetime | None = None
 

@@ -29,7 +29,7 @@ _SYSTEM_CLOCK = SystemClock()
 _WHAT = "the ticket's signer"
 
 
-class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One job's move: who sends to whom, for which epoch, how much at most and until when."""
 
     fleet: str
@@ -40,6 +40,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     destination_node: str
     byte_limit: Annotated[int, Meta(ge=0)]
     expires_utc: Annotated[datetime, Meta(tz=True)]
+    standstill: bool = False  # the job stands meanwhile: its nodes may let it pass their rate limits
 
 
 def sign(ticket: Ticket, identity: Identity) -> bytes:

@@ -47,6 +47,11 @@ def read_chunk(root: Path, entry: Entry, chunk: Chunk, buffer: memoryview) -> No
         got = 0
         while got < len(buffer) and (count := os.preadv(handle, [buffer[got:]], chunk.offset + got)):
             got += count
+    except OSError as error:
+        raise Corrupt(
+            f"cannot read {entry.path or root.name!r} of checkpoint {root}: the {chunk.size_bytes} bytes at "
+            f"{chunk.offset}: {error.strerror}; check the disk and take a new checkpoint"
+        ) from error
     finally:
         os.close(handle)
     if got != chunk.size_bytes or blake3(buffer).digest() != chunk.digest:

@@ -46,17 +46,23 @@ class _JobFile(msgspec.Struct, forbid_unknown_fields=True):
     checkpoints: list[CheckpointRecord]
 
 
+def _job_files(folder: Path) -> list[_JobFile]:
+    return [records.load(path, _JobFile) for path in sorted(folder.glob("*.json"))]
+
+
+def load_jobs(folder: Path) -> list[CheckpointRecord]:
+    """What a register's folder holds, by job, oldest first, without opening it for changes. Raises Corrupt."""
+    return [record for held in _job_files(folder) for record in held.checkpoints]
+
+
 class CheckpointRegister:
     """One JSON file per job in ``folder``, replaced as a whole on every change."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._jobs: dict[str, _JobFile] = {}
-        for path in sorted(folder.glob("*.json")):
-            held = records.load(path, _JobFile)
-            self._jobs[held.job_id] = held
+        self._jobs = {held.job_id: held for held in _job_files(folder)}
 
     def add(
         self,
@@ -173,7 +179,7 @@ class CheckpointRegister:
         """Remove everything about a job, its epoch included; only when it can never run here again."""
         with self._lock:
             self._path(job_id).unlink(missing_ok=True)
-            records.sync_folder(self._folder)
+            records.sync_folder(self.folder)
             self._jobs.pop(job_id, None)
 
     def _copy(self, job_id: str) -> _JobFile:
@@ -202,4 +208,4 @@ class CheckpointRegister:
     def _path(self, job_id: str) -> Path:
         if not _JOB_ID.fullmatch(job_id):
             raise InvalidInput(f"cannot use job id {job_id!r}: letters, digits, '.', '_' and '-' only; rename the job")
-        return self._folder / f"{job_id}.json"
+        return self.folder / f"{job_id}.json"

@@ -3,6 +3,7 @@ its own.
 
 On disk, all of it rebuilt at start:
   chunks/aa/DIGEST        a chunk's bytes, written to a temporary name, synced, renamed: whole or absent
+  damaged/DIGEST          a chunk file whose bytes were not its name's: not held, gone with the next collection
   references/NAME         a checkpoint that keeps its chunks: its manifest, and where its files are if they stay in
   place
 Chunk files that no reference names are garbage. Nothing read is trusted: every read checks the digest.
@@ -11,11 +12,12 @@ Chunk files that no reference names are garbage. Nothing read is trusted: every 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,8 @@ from . import manifest as manifests
 from .manifest import Manifest
 from .reader import CheckpointReader
 from .scan import entry_path
+
+log = logging.getLogger("heliotrope.agent.store")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 failpoints.register("store.chunk.written", "store.chunk.renamed", "store.reference.persisted")
@@ -67,6 +71,7 @@ class ChunkStore:
         """``quota_bytes``: most that chunk files may take together; ``reserve_bytes``: kept free on the disk."""
         self._chunks = folder / "chunks"
         self._references = folder / "references"
+        self._damaged = folder / "damaged"
         self._quota_bytes = quota_bytes
         self._reserve_bytes = reserve_bytes
         self._lock = threading.RLock()
@@ -111,6 +116,7 @@ class ChunkStore:
                 return _read_kept(self._path(digest), digest, buffer)
             except HeliotropeError as error:
                 last = error
+                self._set_aside(digest)
         for name, index in places:
             reader = self._readers.get(name)
             try:
@@ -188,10 +194,20 @@ class ChunkStore:
         """Remove chunk files that no reference names; returns the bytes freed."""
         freed_bytes = 0
         with self._lock:
+            if not self._kept and not self._damaged.exists():
+                return 0
             needed = {chunk.digest for reader in self._readers.values() for _, chunk in reader.places}
             for digest in [known for known in self._kept if known not in needed]:
                 freed_bytes += self._remove(digest)
+            for path in self._damaged.glob("*"):
+                freed_bytes += path.stat().st_size
+                path.unlink()
         return freed_bytes
+
+    def distrust(self, name: str, digests: Iterable[bytes]) -> None:
+        """These chunks of the checkpoint ``name`` are damaged: from now on it does not count as holding them."""
+        for digest in digests:
+            self._forget(digest, name)
 
     def verify(self, *, remove: bool = False) -> Verification:
         """Read every chunk back. With ``remove``, damaged chunk files are deleted so that a peer's copy can take
@@ -235,11 +251,12 @@ class ChunkStore:
         for path in sorted(self._references.iterdir()):
             if _NAME.fullmatch(path.name):
                 try:
-                    record = msgspec.msgpack.decode(path.read_bytes(), type=_Reference)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    raise Corrupt(f"cannot read {path}: {error}; remove it and take the checkpoint in again") from error
-                root = Path(os.fsdecode(record.root)) if record.root else None
-                self._hold(path.name, manifests.decode(record.manifest), root)
+                    root, manifest = read_reference(path)
+                except HeliotropeError as error:
+                    # A node must come up with the rest of what it holds; the scrub reports this checkpoint as damaged.
+                    log.error("%s", error)
+                else:
+                    self._hold(path.name, manifest, root)
 
     def _hold(self, name: str, manifest: Manifest, root: Path | None) -> None:
         reader = CheckpointReader(root or Path(), manifest)
@@ -300,6 +317,15 @@ class ChunkStore:
         failpoints.hit("store.chunk.renamed")
         sync_folder(path.parent)
 
+    def _set_aside(self, digest: bytes) -> None:
+        """A damaged chunk file is not counted as held any more; :meth:`collect` removes it."""
+        with self._lock:
+            path = self._path(digest)
+            self._used_bytes -= self._kept.pop(digest, 0)
+            self._damaged.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(self._damaged / path.name)
+
     def _remove(self, digest: bytes) -> int:
         size_bytes = self._kept.pop(digest, 0)
         self._path(digest).unlink(missing_ok=True)
@@ -314,6 +340,17 @@ class ChunkStore:
     def _check_name(name: str) -> None:
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"cannot use reference name {name!r}: letters, digits, '.', '_' and '-' only; rename it")
+
+
+def read_reference(path: Path) -> tuple[Path | None, Manifest]:
+    """(where the files are if they stay in place, manifest) of a reference. Raises NotFound, Corrupt."""
+    try:
+        record = msgspec.msgpack.decode(path.read_bytes(), type=_Reference)
+    except FileNotFoundError as error:
+        raise NotFound(f"cannot read {path}: it is gone; take the checkpoint in again") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt(f"cannot read {path}: {error}; remove it and take the checkpoint in again") from error
+    return (Path(os.fsdecode(record.root)) if record.root else None), manifests.decode(record.manifest)
 
 
 def _read_kept(path: Path, digest: bytes, buffer: memoryview) -> None:

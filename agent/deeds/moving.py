@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-import threading
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from functools import partial
 
-from heliotrope.foundation import failpoints
 from heliotrope.foundation.clock import Clock
-from heliotrope.foundation.errors import Corrupt, HeliotropeError, Unreachable
-from heliotrope.foundation.identity import Name
+from heliotrope.foundation.errors import HeliotropeError
 from heliotrope.foundation.model import CommandResult, PullReport, RunState
-from heliotrope.foundation.tickets import Ticket
 
-from ..config import TransferConfig
+from ..checkpoints.damage import reference_name
 from ..held import HeldJobs
-from ..orders import Command, Prepare, Pull, Release, SendOutputs
+from ..orders import Command, Prepare, Pull, Release, Repair, SendOutputs
 from ..outputs import archive
 from ..runner import Runner
-from ..transfer.client import pull
-from ..transfer.dialler import Dialler
-from ..transfer.handshake import Address, Admit
-from ..transfer.result import Progress, PullOptions, PullResult
+from ..transfer.result import PullResult
 from ..vault import Vault
+from .fetching import Fetcher
 from .preparing import Preparer
 
-failpoints.register("agent.pull.transferring")
+log = logging.getLogger("heliotrope.agent.moving")
+
+NO_PEER = "no connected node holds this checkpoint whole: bring one back that does, or let the job write a new one"
 
 # Received checkpoints that stay: the one to start from and the one before it, which deltas are made against.
 RECEIVED_KEPT = 2
-
-
-@dataclass(frozen=True)
-class Ends:
-    """What a transfer needs of this node."""
-
-    name: Name
-    context: ssl.SSLContext
-    verify_ticket: Callable[[bytes], Ticket]
-    admit: Admit
 
 
 class Moving:
@@ -54,29 +38,23 @@ class Moving:
         vault: Vault,
         runner: Runner,
         preparer: Preparer,
-        config: TransferConfig,
-        reserve_bytes: int,
+        fetcher: Fetcher,
         clock: Clock,
-        ends: Callable[[], Ends],
-        on_progress: Callable[[Command, Progress], None],
         relay: Callable[[str, AsyncIterator[bytes]], Awaitable[None]],
     ) -> None:
         self._held = held
         self._vault = vault
         self._runner = runner
         self._preparer = preparer
-        self._config = config
-        self._reserve_bytes = reserve_bytes
+        self._fetcher = fetcher
         self._clock = clock
-        self._ends = ends
-        self._on_progress = on_progress
         self._relay = relay
 
     async def prepare(self, command: Command, order: Prepare) -> CommandResult:
         self._preparer.check_devices(order.spec, order.fingerprint)
         self._preparer.check_room(order.disk_bytes + 2 * order.bundle.size_bytes, order.spec.resources.memory_bytes)
         if order.source_addresses:
-            await self._reach(order)
+            await self._fetcher.reach(order)
         await self._preparer.ensure(command.job_id, order.spec, order.bundle)
         return self._done(command)
 
@@ -84,21 +62,35 @@ class Moving:
         checkpoint = order.checkpoint
         if self._vault.find(command.job_id, checkpoint) is not None:
             return self._done(command, order)
+        if self._vault.is_damaged(command.job_id, checkpoint):
+            await self._mend(command, order)
+            return self._done(command, order)
         if order.replica and order.spec is not None:
             self._preparer.admit(command.job_id, order.spec)
         target = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        result = await _in_thread(partial(self._pull_from_any, command, order))
-        if result.manifest_digest != checkpoint.manifest_digest:
-            raise Corrupt(
-                f"cannot take the checkpoint: its manifest is {result.manifest_digest.hex()[:16]}, announced was "
-                f"{checkpoint.manifest_digest.hex()[:16]}; the move is given up"
-            )
+        base = self._vault.newest_reader(command.job_id)
+        result = await self._fetcher.fetch(command, order, target, base, self._preparer.owner_of(command.job_id))
         await asyncio.to_thread(self._vault.adopt, command.job_id, checkpoint, target, result.manifest)
         self._vault.prune(command.job_id, RECEIVED_KEPT, spare=(checkpoint.key,))
         if order.replica:
             self._runner.tell(command.job_id)  # what it replaces is gone; no run of the job here would say so
         return self._done(command, order, result)
+
+    async def repair(self, command: Command, order: Repair) -> CommandResult:
+        """What came of it also stays beside the damage, for who asks this node."""
+        checkpoint = order.checkpoint
+        if not self._vault.is_damaged(command.job_id, checkpoint):
+            return self._done(command)
+        name = reference_name(command.job_id, checkpoint.epoch, checkpoint.sequence)
+        if not order.source_node:
+            self._vault.damage.note(name, NO_PEER)
+            return self._done(command)
+        try:
+            await self._mend(command, order)
+        except HeliotropeError as error:
+            self._vault.damage.note(name, f"could not be mended from {order.source_node}: {error}")
+            raise
+        return self._done(command)
 
     async def release(self, command: Command, _order: Release) -> CommandResult:
         """Delete the job here, unless a newer epoch made this node its holder again."""
@@ -123,73 +115,20 @@ class Moving:
 
     # -- inside
 
-    async def _reach(self, order: Prepare) -> None:
-        """The two agents meet: TLS, names and ticket, over the address that a pull would use."""
-        complaints = []
-        for address in order.source_addresses:
-            try:
-                await asyncio.to_thread(self._greet, _address(address), order.ticket)
-            except Unreachable as error:
-                complaints.append(str(error))
-            else:
-                return
-        raise Unreachable(f"cannot reach the source {order.source_node}: " + "; ".join(complaints))
-
-    def _greet(self, address: Address, ticket: bytes) -> None:
-        ends = self._ends()
-        dialler = Dialler(
-            address,
-            ends.context,
-            name=ends.name,
-            ticket=lambda: ticket,
-            verify_ticket=ends.verify_ticket,
-            options=PullOptions(),
-            cancel=threading.Event(),
-            clock=self._clock,
-            admit=ends.admit,
-        )
-        dialler().close()
-
-    def _pull_from_any(self, command: Command, order: Pull, cancel: threading.Event) -> PullResult:
-        last: HeliotropeError = Unreachable(f"node {order.source_node} advertises no address; set transfer.advertise")
-        for address in order.source_addresses:
-            try:
-                return self._pull_from(address, command, order, cancel)
-            except Unreachable as error:
-                last = error
-        raise last
-
-    def _pull_from(self, address: str, command: Command, order: Pull, cancel: threading.Event) -> PullResult:
-        ends = self._ends()
+    async def _mend(self, command: Command, order: Pull | Repair) -> None:
+        """Beside the damaged copy a whole one grows, of its own good chunks and the peer's; then it takes its place."""
         checkpoint = order.checkpoint
-
-        def progressed(progress: Progress) -> None:
-            if progress.done_bytes:
-                failpoints.hit("agent.pull.transferring")
-            self._on_progress(command, progress)
-
-        return pull(
-            _address(address),
-            ends.context,
-            name=ends.name,
-            ticket=order.ticket,
-            verify_ticket=ends.verify_ticket,
-            reference=checkpoint.manifest_digest.hex(),
-            destination=self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence),
-            store=self._vault.store,
-            base=self._vault.newest_reader(command.job_id),
-            options=PullOptions(
-                connections=self._config.connections or None,
-                memory_bytes=int(self._config.memory_bytes),
-                reserve_bytes=self._reserve_bytes,
-                give_up_s=self._config.give_up_s,
-                rate=_lower(self._config.rate_limit_bytes_per_s, order.rate_limit_bytes_per_s),
-                owner=self._preparer.owner_of(command.job_id),
-            ),
-            cancel=cancel,
-            on_progress=progressed,
-            admit=ends.admit,
-            clock=self._clock,
+        place = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
+        target = place.with_name(f"{place.name}.mended")
+        result = await self._fetcher.fetch(command, order, target, None, self._preparer.owner_of(command.job_id))
+        await asyncio.to_thread(self._vault.mend, command.job_id, checkpoint, target, result.manifest)
+        log.info(
+            "job %s: checkpoint %d.%d mended from %s, %d bytes fetched",
+            command.job_id,
+            checkpoint.epoch,
+            checkpoint.sequence,
+            order.source_node,
+            result.fetched_bytes,
         )
 
     def _done(self, command: Command, pulled: Pull | None = None, result: PullResult | None = None) -> CommandResult:
@@ -210,25 +149,3 @@ class Moving:
             pull=report,
             finished_utc=self._clock.utc(),
         )
-
-
-async def _in_thread(work: Callable[[threading.Event], PullResult]) -> PullResult:
-    """``work`` in a thread; a cancelled task is over only when the thread is, so that the next may begin at once."""
-    cancel = threading.Event()
-    running = asyncio.ensure_future(asyncio.to_thread(work, cancel))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        cancel.set()
-        await asyncio.gather(running, return_exceptions=True)
-        raise
-
-
-def _lower(limit: int, other: int) -> int | None:
-    """The lower of two limits; 0 is none."""
-    return min((one for one in (limit, other) if one), default=None)
-
-
-def _address(text: str) -> Address:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]"), int(port)

@@ -53,16 +53,22 @@ class Budget:
 
 
 class Limiter:
-    """Token bucket over all connections of one transfer; a tenth of a second may be spent at once."""
+    """Token bucket over all connections of one transfer; a tenth of a second may be spent at once.
 
-    def __init__(self, rate: Rate, clock: Clock) -> None:
+    ``shared``: a wider one that counts the same bytes.
+    """
+
+    def __init__(self, rate: Rate, clock: Clock, shared: Limiter | None = None) -> None:
         self._rate = rate
         self._clock = clock
+        self._shared = shared
         self._lock = threading.Lock()
         self._debt_until_s = 0.0
 
     def spend(self, size_bytes: int, sleep: Callable[[float], object]) -> None:
         """Account for bytes that were moved and ``sleep`` as long as they put us ahead of the rate."""
+        if self._shared is not None:
+            self._shared.spend(size_bytes, sleep)
         rate = self._rate() if callable(self._rate) else self._rate
         if rate is None or rate <= 0:
             return

@@ -8,6 +8,7 @@ import contextlib
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -69,6 +70,7 @@ class Connection:
         self.stream = stream
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.on_received: Callable[[], None] = lambda: None  # called as bytes come, also in the middle of a message
         self._clock = clock
         self._stop = stop
         self._buffers = buffers
@@ -152,6 +154,7 @@ class Connection:
             start += count
             if start - spent >= _SLICE_BYTES or start == len(view):
                 self.received_bytes += start - spent
+                self.on_received()
                 self._limiter.spend(start - spent, self._sleep)
                 spent = start
 

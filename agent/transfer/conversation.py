@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from heliotrope.foundation.peer import Peer
 from heliotrope.foundation.tickets import Ticket
 
 from . import wire
+from .budget import Limiter
 from .connection import Connection
 from .handshake import Admit, VerifyTicket, check_ends, choose
 from .sender import Sender, Shared
@@ -54,6 +56,7 @@ class Host:
     shared: Shared
     stopping: threading.Event
     idle_s: float
+    standstill_exempt: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     moves: dict[tuple[str, str, str], Move] = field(default_factory=dict)
     sent_bytes: dict[str, int] = field(default_factory=dict)
@@ -90,7 +93,7 @@ class Conversation:
                 connection,
                 source,
                 base,
-                host.shared,
+                self._share(ticket),
                 stop=host.stopping.is_set,
                 sleep=host.stopping.wait,
                 allow=self._allow,
@@ -105,6 +108,13 @@ class Conversation:
                     host.moves.pop(key, None)
                     if move.source is not None:
                         move.source.close()
+
+    def _share(self, ticket: Ticket) -> Shared:
+        """With everybody's limit, or without one for a job that stands, where the node says so."""
+        shared = self._host.shared
+        if not (self._host.standstill_exempt and ticket.standstill):
+            return shared
+        return dataclasses.replace(shared, limiter=Limiter(None, self._host.clock))
 
     def _admit(self, blob: bytes) -> Ticket:
         self._host.admit(self._peer)

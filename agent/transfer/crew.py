@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -9,14 +10,15 @@ from heliotrope.foundation.errors import Denied
 
 from .connection import Connection
 from .dialler import Dialler
+from .growth import Growth
 from .intake import Intake
 from .receiver import Receiver, Terms
 from .result import OnProgress, Progress, PullOptions
 from .work import Work
 
-_ADAPT_S = 1.0
+log = logging.getLogger("heliotrope.agent.transfer")
+
 _REPORT_S = 0.25
-_GAIN_RATIO = 1.05
 _RATE_MEMORY_RATIO = 0.7
 # One TCP stream with stock buffers carries one window per round trip: on a long link start with all of them.
 _NEAR_RTT_S, _FAR_RTT_S = 0.002, 0.01
@@ -46,15 +48,15 @@ class Crew:
         self._threads: list[threading.Thread] = []
         self._rate_bytes_per_s = 0.0
         self._seen = (terms.clock.monotonic_s(), 0, 0)
-        self._adapted = (terms.clock.monotonic_s(), 0)
-        self._best_rate = 0.0
-        self._growing = options.connections is None
+        self._growth: Growth | None = None
 
     def run(self, connection: Connection, has_base: bool) -> None:
         """Do all the work. ``connection``: the one that fetched the manifest. Raises the first error of any thread."""
         work = self._work
         self._intake.begin()
         count = self._options.connections or self._first_count()
+        if self._options.connections is None:
+            self._growth = Growth(count, self._options.connection_limit, self._terms.clock.monotonic_s())
         try:
             self._receive(lambda receiver: receiver.run((connection, has_base)), reports=True)
             for _ in range(count - 1):
@@ -99,18 +101,14 @@ class Crew:
             )
 
     def _adapt(self) -> None:
-        """One more connection a second as long as the last one made it faster."""
-        now_s, wire_bytes = self._terms.clock.monotonic_s(), self._work.totals.wire_bytes
-        since_s, since_bytes = self._adapted
-        if not self._growing or now_s - since_s < _ADAPT_S:
+        """One more connection as long as the last one made it faster."""
+        if self._growth is None:
             return
-        rate = (wire_bytes - since_bytes) / (now_s - since_s)
-        self._adapted = (now_s, wire_bytes)
-        if rate > _GAIN_RATIO * self._best_rate and self.connection_count < self._options.connection_limit:
-            self._best_rate = rate
+        judged = self._growth.observe(self._terms.clock.monotonic_s(), self._work.totals.wire_bytes)
+        if judged.text:
+            log.info("transfer of %s: %s", self._terms.reference[:16], judged.text)
+        if judged.grow:
             self._receive(lambda receiver: receiver.run(), reports=False)
-        else:
-            self._growing = False
 
     def _report(self, *, last: bool) -> None:
         totals, now_s = self._work.totals, self._terms.clock.monotonic_s()

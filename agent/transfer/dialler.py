@@ -51,7 +51,7 @@ class Dialler:
         self._clock = clock
         self._admit = admit
         self._sender: Peer | None = None
-        self._limiter = Limiter(options.rate, clock)
+        self._limiter = options.limiter or Limiter(options.rate, clock)
 
     def __call__(self) -> Connection:
         """A connection over which a manifest may be asked for. Raises Unreachable, Denied, Incompatible."""

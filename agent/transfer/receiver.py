@@ -87,6 +87,7 @@ class Receiver:
         self._reported_s = terms.clock.monotonic_s()
         self._has_base = False
         self._connected = False
+        self._counted_bytes = 0
 
     def run(self, ready: tuple[Connection, bool] | None = None) -> None:
         """Work until all is done; ``ready``: a connection that asked for the manifest already, and whether it has
@@ -117,7 +118,8 @@ class Receiver:
     def _converse(self, ready: tuple[Connection, bool] | None) -> None:
         connection, self._has_base = ready or self._connect()
         self._connected = True
-        counted = 0
+        self._counted_bytes = 0
+        connection.on_received = lambda: self._count(connection)  # in frames alone the rate of a slow link is a riddle
         try:
             while not self._over():
                 self._ask(connection)
@@ -126,13 +128,16 @@ class Receiver:
                     self._take(connection)
                 else:
                     self._work.wait()
-                total = connection.received_bytes + connection.sent_bytes
-                self._work.count_wire(total - counted)
-                counted = total
+                self._count(connection)
             connection.send(wire.Bye())
         finally:
-            self._work.count_wire(connection.received_bytes + connection.sent_bytes - counted)
+            self._count(connection)
             connection.close()
+
+    def _count(self, connection: Connection) -> None:
+        total_bytes = connection.received_bytes + connection.sent_bytes
+        self._work.count_wire(total_bytes - self._counted_bytes)
+        self._counted_bytes = total_bytes
 
     def _connect(self) -> tuple[Connection, bool]:
         connection = self._dial()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heliotrope.agent.checkpoints.manifest import Manifest
 from heliotrope.agent.checkpoints.restore import Owner
 
-from .budget import Rate
+from .budget import Limiter, Rate
 from .connection import SocketOptions
 
 
@@ -30,7 +30,8 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class PullOptions:
-    """Limits of a pull. ``connections`` None adapts between 2 and ``connection_limit``; ``rate``: bytes per second.
+    """Limits of a pull. ``connections`` None adapts between 2 and ``connection_limit``; ``rate``: bytes per second;
+    ``limiter`` instead of it: one that other pulls share.
 
     ``memory_bytes`` bounds what is asked for and not yet written; ``reserve_bytes`` stay free on the disk;
     ``owner``: (uid, gid).
@@ -45,6 +46,7 @@ class PullOptions:
     idle_s: float = 30.0
     connect_s: float = 10.0
     rate: Rate = None
+    limiter: Limiter | None = None
     owner: Owner | None = None
     socket: SocketOptions = field(default_factory=SocketOptions)
 

@@ -28,13 +28,16 @@ _TICK_S = 0.25
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Limits of a server. ``effort`` None adapts to the link; ``rate``: bytes per second over all connections."""
+    """Limits of a server. ``effort`` None adapts to the link; ``rate``: bytes per second over all connections,
+    those whose ticket says that the job stands left out if ``standstill_exempt``.
+    """
 
     memory_bytes: int = 256 << 20
     connection_limit: int = 64
     coder_count: int = os.cpu_count() or 1
     effort: int | None = None
     rate: Rate = None
+    standstill_exempt: bool = False
     idle_s: float = 60.0
     socket: SocketOptions = field(default_factory=SocketOptions)
 
@@ -84,6 +87,7 @@ class TransferServer:
             shared,
             self._stopping,
             limits.idle_s,
+            limits.standstill_exempt,
         )
 
     @property

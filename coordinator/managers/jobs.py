@@ -294,6 +294,10 @@ class JobManager:
             or checkpoint.epoch not in holders
         ]
         tx.jobs.set_copies(job.job_id, node_id, kept)
+        if report.damaged:
+            self._world.damaged[(job.job_id, node_id)] = report.damaged
+        else:
+            self._world.damaged.pop((job.job_id, node_id), None)
         if kept and not job.has_checkpointed:
             job = replace(job, has_checkpointed=True)
             tx.jobs.put(job)

@@ -52,15 +52,22 @@ def prepare(world: World, tx: Transaction, job: Job, migration: Migration, sourc
 
 
 def pull(
-    world: World, tx: Transaction, job: Job, migration: Migration, checkpoint: Checkpoint, source_node: str
+    world: World,
+    tx: Transaction,
+    job: Job,
+    migration: Migration,
+    checkpoint: Checkpoint,
+    source_node: str,
+    *,
+    standstill: bool = False,
 ) -> model.Pull:
-    """Fetch ``checkpoint`` from ``source_node``."""
+    """Fetch ``checkpoint`` from ``source_node``; ``standstill``: the job stands meanwhile."""
     return model.Pull(
         checkpoint=checkpoint,
         source_addresses=tx.nodes.get(source_node).inventory.transfer_addresses,
         source_node=source_node,
-        ticket=ticket(world, job, migration, source_node, checkpoint.state_bytes),
-        standstill=False,
+        ticket=ticket(world, job, migration, source_node, checkpoint.state_bytes, standstill=standstill),
+        standstill=standstill,
     )
 
 
@@ -73,7 +80,7 @@ def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint
         epoch=job.epoch,
         source_node=job.node_id,
         destination_node=node_id,
-        byte_limit=_byte_limit(checkpoint.state_bytes),
+        byte_limit=ticket_bytes(checkpoint.state_bytes),
         lifetime_s=settings.timeout_s,
     )
     return model.Pull(
@@ -102,7 +109,9 @@ def start(job: Job, checkpoint: Checkpoint | None, attempt: int = 0) -> model.St
     )
 
 
-def ticket(world: World, job: Job, migration: Migration, source_node: str, state_bytes: int) -> bytes:
+def ticket(
+    world: World, job: Job, migration: Migration, source_node: str, state_bytes: int, *, standstill: bool = False
+) -> bytes:
     """Permission for the destination to read this job's checkpoints at the source."""
     return world.sign_ticket(
         TicketRequest(
@@ -111,13 +120,15 @@ def ticket(world: World, job: Job, migration: Migration, source_node: str, state
             epoch=job.epoch,
             source_node=source_node,
             destination_node=migration.destination_node,
-            byte_limit=_byte_limit(state_bytes),
+            byte_limit=ticket_bytes(state_bytes),
             lifetime_s=world.config.saga.sending_timeout_s,
+            standstill=standstill,
         )
     )
 
 
-def _byte_limit(state_bytes: int) -> int:
+def ticket_bytes(state_bytes: int) -> int:
+    """What a ticket for a checkpoint of that size allows."""
     return round(state_bytes * TICKET_ALLOWANCE_RATIO) + TICKET_ALLOWANCE_BYTES
 
 

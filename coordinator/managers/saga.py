@@ -299,10 +299,10 @@ class Saga:
 
     def _send(self, tx: Transaction, job: Job, migration: Migration, source_node: str) -> None:
         assert migration.checkpoint is not None
-        order = orders.pull(self._world, tx, job, migration, migration.checkpoint, source_node)
+        order = orders.pull(self._world, tx, job, migration, migration.checkpoint, source_node, standstill=True)
         timeout_s = self._world.config.saga.sending_timeout_s
         node = migration.destination_node
-        self._order(tx, job, migration, MigrationStep.SENDING, node, replace(order, standstill=True), timeout_s)
+        self._order(tx, job, migration, MigrationStep.SENDING, node, order, timeout_s)
 
     def _verified(self, tx: Transaction, job: Job, migration: Migration, result: CommandResult) -> None:
         assert migration.checkpoint is not None

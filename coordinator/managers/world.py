@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from heliotrope.foundation.clock import Clock
-from heliotrope.foundation.model import PowerCap
+from heliotrope.foundation.model import Checkpoint, PowerCap
 
 from ..config import CoordinatorConfig
 from ..forecasts.site import SiteForecast
@@ -60,6 +60,8 @@ class World:
     changed: Callable[[], None] = lambda: None  # tell the watchers
     present: dict[str, Presence] = field(default_factory=dict)
     transferring: dict[str, Transferring] = field(default_factory=dict)
+    # (job, node) -> checkpoints there that are damaged, as the node itself said last; its hello says it anew.
+    damaged: dict[tuple[str, str], tuple[Checkpoint, ...]] = field(default_factory=dict)
     # (job, node) pairs that failed lately, until when (monotonic): the planner leaves them alone.
     refused_until_s: dict[tuple[str, str], float] = field(default_factory=dict)
     refused_because: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -150,6 +152,7 @@ class TicketRequest:
     destination_node: str
     byte_limit: int
     lifetime_s: float
+    standstill: bool = False
 
 
 def new_id(prefix: str) -> str:

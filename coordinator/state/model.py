@@ -294,6 +294,13 @@ class SendOutputs(Record, tag="send_outputs"):
     paths: tuple[str, ...] = ()
 
 
+class Repair(Record, tag="repair"):
+    checkpoint: Checkpoint
+    source_addresses: tuple[str, ...] = ()
+    source_node: str = ""
+    ticket: bytes = b""
+
+
 class CapPower(Record, tag="cap_power"):
     """``device`` "" is every GPU; what is left of its time is computed when it is sent."""
 
@@ -313,7 +320,18 @@ class UncapPower(Record, tag="uncap_power"):
 
 
 Order = (
-    Prepare | Pull | RequestCheckpoint | Quiesce | Start | Stop | Resume | Release | SendOutputs | CapPower | UncapPower
+    Prepare
+    | Pull
+    | RequestCheckpoint
+    | Quiesce
+    | Start
+    | Stop
+    | Resume
+    | Release
+    | SendOutputs
+    | Repair
+    | CapPower
+    | UncapPower
 )
 
 

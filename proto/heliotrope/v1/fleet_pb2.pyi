@@ -185,7 +185,7 @@ class LeaseGrant(_message.Message):
     def __init__(self, heartbeat_id: _Optional[int] = ..., granted: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., refused: _Optional[_Iterable[_Union[Lease, _Mapping]]] = ..., handover_count: _Optional[int] = ...) -> None: ...
 
 class JobReport(_message.Message):
-    __slots__ = ("job_id", "epoch", "attempt", "state", "exit_code", "fault", "message", "progress", "checkpoints", "started", "ended")
+    __slots__ = ("job_id", "epoch", "attempt", "state", "exit_code", "fault", "message", "progress", "checkpoints", "started", "ended", "damaged")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +197,7 @@ class JobReport(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
+    DAMAGED_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     epoch: int
     attempt: int
@@ -208,10 +209,11 @@ class JobReport(_message.Message):
     checkpoints: _containers.RepeatedCompositeFieldContainer[_common_pb2.Checkpoint]
     started: _timestamp_pb2.Timestamp
     ended: _timestamp_pb2.Timestamp
-    def __init__(self, job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[_common_pb2.RunState, str]] = ..., exit_code: _Optional[int] = ..., fault: _Optional[str] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoints: _Optional[_Iterable[_Union[_common_pb2.Checkpoint, _Mapping]]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    damaged: _containers.RepeatedCompositeFieldContainer[_common_pb2.Checkpoint]
+    def __init__(self, job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., state: _Optional[_Union[_common_pb2.RunState, str]] = ..., exit_code: _Optional[int] = ..., fault: _Optional[str] = ..., message: _Optional[str] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoints: _Optional[_Iterable[_Union[_common_pb2.Checkpoint, _Mapping]]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., damaged: _Optional[_Iterable[_Union[_common_pb2.Checkpoint, _Mapping]]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("command_id", "migration_id", "job_id", "epoch", "timeout", "prepare", "pull", "request_checkpoint", "quiesce", "start", "stop", "resume", "release", "send_outputs", "cap_power", "uncap_power")
+    __slots__ = ("command_id", "migration_id", "job_id", "epoch", "timeout", "prepare", "pull", "request_checkpoint", "quiesce", "start", "stop", "resume", "release", "send_outputs", "repair", "cap_power", "uncap_power")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -226,6 +228,7 @@ class Command(_message.Message):
     RESUME_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     SEND_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    REPAIR_FIELD_NUMBER: _ClassVar[int]
     CAP_POWER_FIELD_NUMBER: _ClassVar[int]
     UNCAP_POWER_FIELD_NUMBER: _ClassVar[int]
     command_id: str
@@ -242,9 +245,10 @@ class Command(_message.Message):
     resume: Resume
     release: Release
     send_outputs: SendOutputs
+    repair: Repair
     cap_power: CapPower
     uncap_power: UncapPower
-    def __init__(self, command_id: _Optional[str] = ..., migration_id: _Optional[str] = ..., job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., request_checkpoint: _Optional[_Union[RequestCheckpoint, _Mapping]] = ..., quiesce: _Optional[_Union[Quiesce, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., send_outputs: _Optional[_Union[SendOutputs, _Mapping]] = ..., cap_power: _Optional[_Union[CapPower, _Mapping]] = ..., uncap_power: _Optional[_Union[UncapPower, _Mapping]] = ...) -> None: ...
+    def __init__(self, command_id: _Optional[str] = ..., migration_id: _Optional[str] = ..., job_id: _Optional[str] = ..., epoch: _Optional[int] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ..., request_checkpoint: _Optional[_Union[RequestCheckpoint, _Mapping]] = ..., quiesce: _Optional[_Union[Quiesce, _Mapping]] = ..., start: _Optional[_Union[Start, _Mapping]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., send_outputs: _Optional[_Union[SendOutputs, _Mapping]] = ..., repair: _Optional[_Union[Repair, _Mapping]] = ..., cap_power: _Optional[_Union[CapPower, _Mapping]] = ..., uncap_power: _Optional[_Union[UncapPower, _Mapping]] = ...) -> None: ...
 
 class Prepare(_message.Message):
     __slots__ = ("spec", "bundle", "disk_bytes", "source_addresses", "source_node", "ticket", "fingerprint")
@@ -323,6 +327,18 @@ class Release(_message.Message):
     KEEP_LOGS_FIELD_NUMBER: _ClassVar[int]
     keep_logs: bool
     def __init__(self, keep_logs: bool = ...) -> None: ...
+
+class Repair(_message.Message):
+    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: _common_pb2.Checkpoint
+    source_addresses: _containers.RepeatedScalarFieldContainer[str]
+    source_node: str
+    ticket: bytes
+    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ...) -> None: ...
 
 class SendOutputs(_message.Message):
     __slots__ = ("relay_id", "paths")

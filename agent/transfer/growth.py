@@ -1,0 +1,79 @@
+"""How many connections a pull gets: one more as long as the last one made all of them together faster.
+
+What one TCP stream carries is bounded by its window and the round trip; what all carry, by the link. While the first
+bound holds, n + 1 streams carry (n + 1) / n of what n do; once the second does, another gains nothing. Between the two
+lies noise: each number of connections is judged by the median of several spans, after one in which the newcomer starts
+slowly, and a first miss is measured once more before it ends the growth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+SPAN_S = 0.5
+_SPANS = 3  # that are judged, after one that is not
+_MISSES = 2
+# Of the gain (n + 1) / n - 1 that a link without a common limit gives, at least this share; never below the noise.
+_SHARE_RATIO = 0.4
+_GAIN_LEAST_RATIO = 1.03
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``grow``: open one more now. ``text`` is for the log, empty while there is nothing to say."""
+
+    grow: bool
+    text: str
+
+
+WAIT = Judgement(False, "")
+
+
+class Growth:
+    """Pure: told (time, bytes so far), says when to add a connection. ``count`` is how many there should be."""
+
+    def __init__(self, count: int, limit: int, now_s: float) -> None:
+        self.count = count
+        self.over = count >= limit
+        self._limit = limit
+        self._since = (now_s, 0)
+        self._begun = False
+        self._settling = True
+        self._rates: list[float] = []
+        self._before_bytes_per_s = 0.0
+        self._misses = 0
+
+    def observe(self, now_s: float, wire_bytes: int) -> Judgement:
+        """Call as often as you like; ``wire_bytes``: of all connections since the beginning."""
+        since_s, since_bytes = self._since
+        if not self._begun:
+            self._begun, self._since = True, (now_s, wire_bytes)
+            return WAIT
+        if self.over or now_s - since_s < SPAN_S:
+            return WAIT
+        self._since = (now_s, wire_bytes)
+        if self._settling:
+            self._settling = False
+            return WAIT
+        self._rates.append((wire_bytes - since_bytes) / (now_s - since_s))
+        if len(self._rates) < _SPANS:
+            return WAIT
+        rate_bytes_per_s, self._rates = median(self._rates), []
+        return self._judge(rate_bytes_per_s)
+
+    def _judge(self, rate_bytes_per_s: float) -> Judgement:
+        before = self._before_bytes_per_s
+        wanted = max(1 + _SHARE_RATIO / max(self.count - 1, 1), _GAIN_LEAST_RATIO)
+        rates = f"{rate_bytes_per_s / 1e6:.1f} MB/s on {self.count} connections, {before / 1e6:.1f} on one less"
+        if before and rate_bytes_per_s < wanted * before:
+            self._misses += 1
+            self.over = self._misses >= _MISSES
+            return Judgement(False, f"{rates}: no more are opened" if self.over else "")
+        if rate_bytes_per_s <= 0:
+            return WAIT  # nothing came: that says nothing about the link's width
+        self._before_bytes_per_s, self._misses = rate_bytes_per_s, 0
+        self.count += 1
+        self._settling = True
+        self.over = self.count >= self._limit
+        return Judgement(True, f"{rates}: one more" if before else f"{rate_bytes_per_s / 1e6:.1f} MB/s: one more")
