@@ -8,8 +8,9 @@ import stat
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from heliotrope.foundation import safenames
 from heliotrope.foundation.errors import HeliotropeError, InvalidInput, NotFound
 
 from .checkpoints.walk import Found, identity, open_inside, walk
@@ -43,9 +44,10 @@ def _matches(work: Path, paths: Sequence[str]) -> list[Path]:
     root = work.resolve()
     found: list[Path] = []
     for path in paths:
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise InvalidInput(f"field paths: {path!r} leaves the job's folder; name a path inside it")
-        matches = sorted(work.glob(path))
+        if fault := safenames.pattern_fault(path):
+            raise InvalidInput(f"field paths: {path!r} {fault}")
+        # "." is all there is; a pattern of nothing but dots is none to glob.
+        matches = sorted(work.glob(path) if PurePosixPath(path).parts else work.iterdir())
         if not matches:
             raise NotFound(f"cannot fetch {path!r}: the job has not written it (yet); see `heliotrope job logs`")
         for match in matches:

@@ -36,9 +36,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     for override in overrides:
         _lay_over(table, override)
     where = f"{path} with --set" if overrides else str(path)
-    spec = config.parse(table, JobSpec, where=where)
-    jobspec.check(spec, where=where)
-    return spec
+    return jobspec.from_table(table, where=where)
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:

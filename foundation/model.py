@@ -157,6 +157,7 @@ class Inventory(Record):
     fingerprint_parts: dict[str, str] = {}
     slot_count: int = 1
     idle_w: float = 0.0
+    mounts: tuple[str, ...] = ()  # paths declared for jobs that require them; empty: none is declared
 
 
 class JobReport(Record):

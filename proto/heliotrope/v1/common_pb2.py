@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aheliotrope/v1/common.proto\x12\rheliotrope.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n\x08Versions\x12\x10\n\x08protocol\x18\x01 \x03(\r\x12\r\n\x05\x66rame\x18\x02 \x03(\r\x12\r\n\x05\x63odec\x18\x03 \x03(\r\x12\x10\n\x08software\x18\x04 \x01(\t\"\x88\x01\n\tResources\x12\x11\n\tgpu_count\x18\x01 \x01(\r\x12\x11\n\tgpu_model\x18\x02 \x01(\t\x12\x18\n\x10gpu_memory_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x12\n\ndisk_bytes\x18\x05 \x01(\x04\x12\x11\n\tcpu_count\x18\x06 \x01(\r\"\xd4\x01\n\x0f\x43heckpointRules\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x10\n\x08\x63omplete\x18\x02 \x01(\t\x12\x0e\n\x06marker\x18\x03 \x01(\t\x12\x0f\n\x07request\x18\x04 \x01(\t\x12\x0e\n\x06signal\x18\x05 \x01(\t\x12+\n\x08interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nkeep_count\x18\x08 \x01(\r\"\xae\x02\n\x06Policy\x12\x15\n\rsites_allowed\x18\x01 \x03(\t\x12\x17\n\x0fsites_preferred\x18\x02 \x03(\t\x12\x17\n\x0fsites_forbidden\x18\x03 \x03(\t\x12\x0f\n\x07movable\x18\x04 \x01(\x08\x12\r\n\x05\x61lpha\x18\x05 \x01(\x01\x12\x10\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\t\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12\x18\n\x10same_fingerprint\x18\x08 \x01(\x08\x12\x12\n\ndisconnect\x18\t \x01(\t\x12(\n\x05lease\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rrestart_limit\x18\x0b \x01(\r\x12(\n\x05grace\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf8\x02\n\x07JobSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x02 \x03(\t\x12\r\n\x05\x66iles\x18\x03 \x03(\t\x12<\n\x0b\x65nvironment\x18\x04 \x03(\x0b\x32\'.heliotrope.v1.JobSpec.EnvironmentEntry\x12\x0f\n\x07prepare\x18\x05 \x03(\t\x12+\n\tresources\x18\x06 \x01(\x0b\x32\x18.heliotrope.v1.Resources\x12\x32\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x1e.heliotrope.v1.CheckpointRules\x12\x0f\n\x07outputs\x18\x08 \x03(\t\x12%\n\x06policy\x18\t \x01(\x0b\x32\x15.heliotrope.v1.Policy\x12\x15\n\rstopped_codes\x18\n \x03(\x05\x12\x0c\n\x04user\x18\x0b \x01(\t\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\",\n\x06\x42undle\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"\x96\x01\n\nCheckpoint\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x17\n\x0fmanifest_digest\x18\x03 \x01(\x0c\x12\x13\n\x0bstate_bytes\x18\x04 \x01(\x04\x12\x0c\n\x04step\x18\x05 \x01(\x04\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\r\n\x05\x66lops\x18\x05 \x01(\x01\x12,\n\x08reported\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x05\x45rror\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*\xf4\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x17\n\x13JOB_STATE_PREPARING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x14\n\x10JOB_STATE_MOVING\x10\x04\x12\x14\n\x10JOB_STATE_PAUSED\x10\x05\x12\x18\n\x14JOB_STATE_RECOVERING\x10\x06\x12\x16\n\x12JOB_STATE_FINISHED\x10\x07\x12\x14\n\x10JOB_STATE_FAILED\x10\x08\x12\x12\n\x0eJOB_STATE_LOST\x10\t*\x98\x01\n\rMigrationKind\x12\x1e\n\x1aMIGRATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14MIGRATION_KIND_PLACE\x10\x01\x12\x17\n\x13MIGRATION_KIND_MOVE\x10\x02\x12\x18\n\x14MIGRATION_KIND_PAUSE\x10\x03\x12\x1a\n\x16MIGRATION_KIND_RECOVER\x10\x04*\xa8\x03\n\rMigrationStep\x12\x1e\n\x1aMIGRATION_STEP_UNSPECIFIED\x10\x00\x12\x1a\n\x16MIGRATION_STEP_PLANNED\x10\x01\x12\x1c\n\x18MIGRATION_STEP_PREPARING\x10\x02\x12\x1a\n\x16MIGRATION_STEP_STAGING\x10\x03\x12\x1c\n\x18MIGRATION_STEP_QUIESCING\x10\x04\x12\x1a\n\x16MIGRATION_STEP_SENDING\x10\x05\x12\x1b\n\x17MIGRATION_STEP_VERIFIED\x10\x06\x12\x1b\n\x17MIGRATION_STEP_STARTING\x10\x07\x12\x1c\n\x18MIGRATION_STEP_COMMITTED\x10\x08\x12\x1b\n\x17MIGRATION_STEP_ABORTING\x10\t\x12\x1a\n\x16MIGRATION_STEP_ABORTED\x10\n\x12\x1d\n\x19MIGRATION_STEP_RECOVERING\x10\x0b\x12\x1c\n\x18MIGRATION_STEP_RECOVERED\x10\x0c\x12\x19\n\x15MIGRATION_STEP_FAILED\x10\r*\xad\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_STARTING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x16\n\x12RUN_STATE_FINISHED\x10\x03\x12\x15\n\x11RUN_STATE_STOPPED\x10\x04\x12\x14\n\x10RUN_STATE_FAILED\x10\x05\x12\x12\n\x0eRUN_STATE_LOST\x10\x06*U\n\tLogStream\x12\x1a\n\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n\x11LOG_STREAM_STDERR\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aheliotrope/v1/common.proto\x12\rheliotrope.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n\x08Versions\x12\x10\n\x08protocol\x18\x01 \x03(\r\x12\r\n\x05\x66rame\x18\x02 \x03(\r\x12\r\n\x05\x63odec\x18\x03 \x03(\r\x12\x10\n\x08software\x18\x04 \x01(\t\"\x88\x01\n\tResources\x12\x11\n\tgpu_count\x18\x01 \x01(\r\x12\x11\n\tgpu_model\x18\x02 \x01(\t\x12\x18\n\x10gpu_memory_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x12\n\ndisk_bytes\x18\x05 \x01(\x04\x12\x11\n\tcpu_count\x18\x06 \x01(\r\"\xd4\x01\n\x0f\x43heckpointRules\x12\x11\n\tdirectory\x18\x01 \x01(\t\x12\x10\n\x08\x63omplete\x18\x02 \x01(\t\x12\x0e\n\x06marker\x18\x03 \x01(\t\x12\x0f\n\x07request\x18\x04 \x01(\t\x12\x0e\n\x06signal\x18\x05 \x01(\t\x12+\n\x08interval\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nkeep_count\x18\x08 \x01(\r\"\xae\x02\n\x06Policy\x12\x15\n\rsites_allowed\x18\x01 \x03(\t\x12\x17\n\x0fsites_preferred\x18\x02 \x03(\t\x12\x17\n\x0fsites_forbidden\x18\x03 \x03(\t\x12\x0f\n\x07movable\x18\x04 \x01(\x08\x12\r\n\x05\x61lpha\x18\x05 \x01(\x01\x12\x10\n\x08\x64\x65\x61\x64line\x18\x06 \x01(\t\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12\x18\n\x10same_fingerprint\x18\x08 \x01(\x08\x12\x12\n\ndisconnect\x18\t \x01(\t\x12(\n\x05lease\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rrestart_limit\x18\x0b \x01(\r\x12(\n\x05grace\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa6\x03\n\x07JobSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x02 \x03(\t\x12\r\n\x05\x66iles\x18\x03 \x03(\t\x12<\n\x0b\x65nvironment\x18\x04 \x03(\x0b\x32\'.heliotrope.v1.JobSpec.EnvironmentEntry\x12\x0f\n\x07prepare\x18\x05 \x03(\t\x12+\n\tresources\x18\x06 \x01(\x0b\x32\x18.heliotrope.v1.Resources\x12\x32\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x1e.heliotrope.v1.CheckpointRules\x12\x0f\n\x07outputs\x18\x08 \x03(\t\x12%\n\x06policy\x18\t \x01(\x0b\x32\x15.heliotrope.v1.Policy\x12\x15\n\rstopped_codes\x18\n \x03(\x05\x12\x0c\n\x04user\x18\x0b \x01(\t\x12,\n\x08requires\x18\x14 \x03(\x0b\x32\x1a.heliotrope.v1.Requirement\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\")\n\x0bRequirement\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\",\n\x06\x42undle\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\"\x96\x01\n\nCheckpoint\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x17\n\x0fmanifest_digest\x18\x03 \x01(\x0c\x12\x13\n\x0bstate_bytes\x18\x04 \x01(\x04\x12\x0c\n\x04step\x18\x05 \x01(\x04\x12+\n\x07\x63reated\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0f\n\x07samples\x18\x02 \x01(\x04\x12\x0e\n\x06tokens\x18\x03 \x01(\x04\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\r\n\x05\x66lops\x18\x05 \x01(\x01\x12,\n\x08reported\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x05\x45rror\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t*\xf4\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x17\n\x13JOB_STATE_PREPARING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x14\n\x10JOB_STATE_MOVING\x10\x04\x12\x14\n\x10JOB_STATE_PAUSED\x10\x05\x12\x18\n\x14JOB_STATE_RECOVERING\x10\x06\x12\x16\n\x12JOB_STATE_FINISHED\x10\x07\x12\x14\n\x10JOB_STATE_FAILED\x10\x08\x12\x12\n\x0eJOB_STATE_LOST\x10\t*\x98\x01\n\rMigrationKind\x12\x1e\n\x1aMIGRATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14MIGRATION_KIND_PLACE\x10\x01\x12\x17\n\x13MIGRATION_KIND_MOVE\x10\x02\x12\x18\n\x14MIGRATION_KIND_PAUSE\x10\x03\x12\x1a\n\x16MIGRATION_KIND_RECOVER\x10\x04*\xa8\x03\n\rMigrationStep\x12\x1e\n\x1aMIGRATION_STEP_UNSPECIFIED\x10\x00\x12\x1a\n\x16MIGRATION_STEP_PLANNED\x10\x01\x12\x1c\n\x18MIGRATION_STEP_PREPARING\x10\x02\x12\x1a\n\x16MIGRATION_STEP_STAGING\x10\x03\x12\x1c\n\x18MIGRATION_STEP_QUIESCING\x10\x04\x12\x1a\n\x16MIGRATION_STEP_SENDING\x10\x05\x12\x1b\n\x17MIGRATION_STEP_VERIFIED\x10\x06\x12\x1b\n\x17MIGRATION_STEP_STARTING\x10\x07\x12\x1c\n\x18MIGRATION_STEP_COMMITTED\x10\x08\x12\x1b\n\x17MIGRATION_STEP_ABORTING\x10\t\x12\x1a\n\x16MIGRATION_STEP_ABORTED\x10\n\x12\x1d\n\x19MIGRATION_STEP_RECOVERING\x10\x0b\x12\x1c\n\x18MIGRATION_STEP_RECOVERED\x10\x0c\x12\x19\n\x15MIGRATION_STEP_FAILED\x10\r*\xad\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATE_STARTING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x16\n\x12RUN_STATE_FINISHED\x10\x03\x12\x15\n\x11RUN_STATE_STOPPED\x10\x04\x12\x14\n\x10RUN_STATE_FAILED\x10\x05\x12\x12\n\x0eRUN_STATE_LOST\x10\x06*U\n\tLogStream\x12\x1a\n\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n\x11LOG_STREAM_STDERR\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOBSPEC_ENVIRONMENTENTRY']._loaded_options = None
   _globals['_JOBSPEC_ENVIRONMENTENTRY']._serialized_options = b'8\001'
-  _globals['_JOBSTATE']._serialized_start=1601
-  _globals['_JOBSTATE']._serialized_end=1845
-  _globals['_MIGRATIONKIND']._serialized_start=1848
-  _globals['_MIGRATIONKIND']._serialized_end=2000
-  _globals['_MIGRATIONSTEP']._serialized_start=2003
-  _globals['_MIGRATIONSTEP']._serialized_end=2427
-  _globals['_RUNSTATE']._serialized_start=2430
-  _globals['_RUNSTATE']._serialized_end=2603
-  _globals['_LOGSTREAM']._serialized_start=2605
-  _globals['_LOGSTREAM']._serialized_end=2690
+  _globals['_JOBSTATE']._serialized_start=1690
+  _globals['_JOBSTATE']._serialized_end=1934
+  _globals['_MIGRATIONKIND']._serialized_start=1937
+  _globals['_MIGRATIONKIND']._serialized_end=2089
+  _globals['_MIGRATIONSTEP']._serialized_start=2092
+  _globals['_MIGRATIONSTEP']._serialized_end=2516
+  _globals['_RUNSTATE']._serialized_start=2519
+  _globals['_RUNSTATE']._serialized_end=2692
+  _globals['_LOGSTREAM']._serialized_start=2694
+  _globals['_LOGSTREAM']._serialized_end=2779
   _globals['_VERSIONS']._serialized_start=110
   _globals['_VERSIONS']._serialized_end=186
   _globals['_RESOURCES']._serialized_start=189
@@ -54,15 +54,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICY']._serialized_start=543
   _globals['_POLICY']._serialized_end=845
   _globals['_JOBSPEC']._serialized_start=848
-  _globals['_JOBSPEC']._serialized_end=1224
-  _globals['_JOBSPEC_ENVIRONMENTENTRY']._serialized_start=1174
-  _globals['_JOBSPEC_ENVIRONMENTENTRY']._serialized_end=1224
-  _globals['_BUNDLE']._serialized_start=1226
-  _globals['_BUNDLE']._serialized_end=1270
-  _globals['_CHECKPOINT']._serialized_start=1273
-  _globals['_CHECKPOINT']._serialized_end=1423
-  _globals['_PROGRESS']._serialized_start=1426
-  _globals['_PROGRESS']._serialized_end=1558
-  _globals['_ERROR']._serialized_start=1560
-  _globals['_ERROR']._serialized_end=1598
+  _globals['_JOBSPEC']._serialized_end=1270
+  _globals['_JOBSPEC_ENVIRONMENTENTRY']._serialized_start=1220
+  _globals['_JOBSPEC_ENVIRONMENTENTRY']._serialized_end=1270
+  _globals['_REQUIREMENT']._serialized_start=1272
+  _globals['_REQUIREMENT']._serialized_end=1313
+  _globals['_BUNDLE']._serialized_start=1315
+  _globals['_BUNDLE']._serialized_end=1359
+  _globals['_CHECKPOINT']._serialized_start=1362
+  _globals['_CHECKPOINT']._serialized_end=1512
+  _globals['_PROGRESS']._serialized_start=1515
+  _globals['_PROGRESS']._serialized_end=1647
+  _globals['_ERROR']._serialized_start=1649
+  _globals['_ERROR']._serialized_end=1687
 # @@protoc_insertion_point(module_scope)

@@ -62,7 +62,7 @@ class Hello(_message.Message):
     def __init__(self, versions: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., site: _Optional[str] = ..., boot_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., inventory: _Optional[_Union[Inventory, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[JobReport, _Mapping]]] = ..., spool_id: _Optional[str] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Inventory(_message.Message):
-    __slots__ = ("hostname", "cpu_count", "memory_bytes", "disk_free_bytes", "gpus", "transfer_addresses", "fingerprint", "fingerprint_parts", "slot_count", "idle_w")
+    __slots__ = ("hostname", "cpu_count", "memory_bytes", "disk_free_bytes", "gpus", "transfer_addresses", "fingerprint", "fingerprint_parts", "slot_count", "idle_w", "mounts")
     class FingerprintPartsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +80,7 @@ class Inventory(_message.Message):
     FINGERPRINT_PARTS_FIELD_NUMBER: _ClassVar[int]
     SLOT_COUNT_FIELD_NUMBER: _ClassVar[int]
     IDLE_W_FIELD_NUMBER: _ClassVar[int]
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
     hostname: str
     cpu_count: int
     memory_bytes: int
@@ -90,7 +91,8 @@ class Inventory(_message.Message):
     fingerprint_parts: _containers.ScalarMap[str, str]
     slot_count: int
     idle_w: float
-    def __init__(self, hostname: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., transfer_addresses: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., slot_count: _Optional[int] = ..., idle_w: _Optional[float] = ...) -> None: ...
+    mounts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hostname: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., transfer_addresses: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., slot_count: _Optional[int] = ..., idle_w: _Optional[float] = ..., mounts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Gpu(_message.Message):
     __slots__ = ("uuid", "model", "memory_bytes")
