@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -32,6 +32,7 @@ from .connection import Target
 from .messages import Record, names, record
 
 R = TypeVar("R")
+Connect: TypeAlias = "Callable[[], Operator]"
 
 CALL_TIMEOUT_S = 30.0
 ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see heliotrope.coordinator.server.guard
@@ -49,6 +50,17 @@ _HANDSHAKE = re.compile(r"handshake|SSL|TSI_|certificate|Peer name", re.IGNORECA
 def options(command: Callable[..., R]) -> Callable[..., R]:
     """Adds ``--coordinator`` and ``--identity``; the command gets an open ``operator: Operator``."""
 
+    @functools.wraps(command)
+    def wrapped(*args: Any, connect: Connect, **kwargs: Any) -> R:
+        with connect() as operator:
+            return command(*args, operator=operator, **kwargs)
+
+    return connect_option(wrapped)
+
+
+def connect_option(command: Callable[..., R]) -> Callable[..., R]:
+    """The same for a command that may not need a coordinator: it gets ``connect``, which gives an ``Operator``."""
+
     @click.option(
         "--coordinator",
         metavar="HOST:PORT",
@@ -63,8 +75,7 @@ def options(command: Callable[..., R]) -> Callable[..., R]:
     )
     @functools.wraps(command)
     def wrapped(*args: Any, coordinator: str | None, identity_folder: Path | None, **kwargs: Any) -> R:
-        with Operator(connection.find(coordinator, identity_folder)) as operator:
-            return command(*args, operator=operator, **kwargs)
+        return command(*args, connect=lambda: Operator(connection.find(coordinator, identity_folder)), **kwargs)
 
     return wrapped
 
