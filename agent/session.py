@@ -23,6 +23,7 @@ from heliotrope.v1 import fleet_pb2 as pb
 
 from . import orders
 from .executor import Executor
+from .jobs.runs import Run
 from .link import Link
 from .logship import LogShipper
 from .runner import Runner
@@ -105,6 +106,10 @@ class Session:
         self._send(pb.AgentMessage(command_result=wire.to_message(result, pb.CommandResult)))
 
     def send_report(self, report: JobReport) -> None:
+        """The output first: whoever sees that a run ended then sees its last words."""
+        for _, run in self._runner.running_folders():
+            if run.request.job_id == report.job_id and not report.state.alive:
+                self._ship_log(run)
         self._send(pb.AgentMessage(job_report=wire.to_message(report, pb.JobReport)))
 
     def send_progress(self, progress: pb.PullProgress) -> None:
@@ -228,9 +233,12 @@ class Session:
             for batch in self._telemetry.pieces():
                 self._send(pb.AgentMessage(energy_batch=batch))
             for _, run in self._runner.running_folders():
-                for piece in self._logs.pieces(run):
-                    self._send(pb.AgentMessage(log_piece=wire.to_message(piece, pb.LogPiece)))
+                self._ship_log(run)
             await asyncio.sleep(SHIP_INTERVAL_S)
+
+    def _ship_log(self, run: Run) -> None:
+        for piece in self._logs.pieces(run):
+            self._send(pb.AgentMessage(log_piece=wire.to_message(piece, pb.LogPiece)))
 
     def _send(self, message: pb.AgentMessage) -> None:
         if self._outgoing is not None:

@@ -24,6 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from heliotrope.foundation import errors, tls, wire
 from heliotrope.foundation.errors import DeadlineExceeded, Denied, HeliotropeError, Incompatible, Unreachable
 from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.model import LogOffset, LogStream
 from heliotrope.v1 import common_pb2, operator_pb2_grpc
 from heliotrope.v1 import operator_pb2 as pb
 
@@ -93,10 +94,14 @@ def request_option(command: Callable[..., R]) -> Callable[..., R]:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """Bytes that a job wrote, as they are."""
+    """Bytes that a job wrote, as they are. ``offsets``: how far its outputs are read with this piece, its own last."""
 
-    is_stderr: bool
     data: bytes
+    offsets: tuple[LogOffset, ...]
+
+    @property
+    def is_stderr(self) -> bool:
+        return bool(self.data) and self.offsets[-1].stream is LogStream.STDERR
 
 
 class Operator:
@@ -180,11 +185,23 @@ class Operator:
     def cancel(self, job: str, *, request_id: str) -> Record:
         return self._call(self._stub.CancelJob, pb.ChangeJobRequest(request_id=request_id, job=job))
 
-    def logs(self, job: str, *, follow: bool, tail_bytes: int) -> Iterator[LogPiece]:
-        """Pieces of output in order; with ``follow`` until the job ended."""
-        request = pb.WatchLogsRequest(job=job, follow=follow, tail_bytes=tail_bytes)
+    def logs(
+        self, job: str, *, follow: bool, tail_bytes: int = 0, offsets: Iterable[LogOffset] = ()
+    ) -> Iterator[LogPiece]:
+        """Pieces of output in order; with ``follow`` until the job ended. ``offsets``: go on after these."""
+        request = pb.WatchLogsRequest(
+            job=job,
+            follow=follow,
+            tail_bytes=tail_bytes,
+            offsets=[wire.to_message(offset, pb.LogOffset) for offset in offsets],
+        )
         for chunk in self._stream(self._stub.WatchLogs, request):
-            yield LogPiece(is_stderr=chunk.stream == common_pb2.LOG_STREAM_STDERR, data=chunk.data)
+            begun = tuple(wire.from_message(offset, LogOffset) for offset in chunk.offsets)
+            stream = LogStream.STDERR if chunk.stream == common_pb2.LOG_STREAM_STDERR else LogStream.STDOUT
+            after = LogOffset(
+                epoch=chunk.epoch, attempt=chunk.attempt, stream=stream, bytes=chunk.offset + len(chunk.data)
+            )
+            yield LogPiece(data=chunk.data, offsets=(*begun, after) if chunk.data else begun)
 
     def outputs(self, job: str, paths: Iterable[str]) -> Iterator[bytes]:
         """The pieces of one tar archive."""
@@ -224,6 +241,8 @@ def translate(error: Any, address: str) -> HeliotropeError:
         return errors.by_name(str(kind))(details)
     if code is grpc.StatusCode.UNAVAILABLE:
         return _unavailable(details, address)
+    if code is grpc.StatusCode.CANCELLED or "RST_STREAM" in details:  # how a stream ends when its server does
+        return Unreachable(f"cannot go on with the coordinator at {address}: it broke off ({details}); ask again")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
             f"cannot get an answer from the coordinator at {address}: none in time; see its log, or try again"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from heliotrope.foundation.errors import Conflict
 
-from . import client, ignoring, jobtables, output, outputs, submission, waiting
+from . import client, following, ignoring, jobtables, output, outputs, submission, waiting
 from .client import Connect, Operator
 from .jobtables import print_job, print_jobs
 from .messages import Record
@@ -109,9 +110,9 @@ def show(*, operator: Operator, name: str, as_json: bool) -> None:
 @client.options
 def logs(*, operator: Operator, name: str, follow: bool, tail_bytes: int) -> None:
     """Print a job's output over all the nodes it ran on: its stdout to stdout, its stderr to stderr."""
-    for chunk in operator.logs(name, follow=follow, tail_bytes=tail_bytes):
-        stream = sys.stderr.buffer if chunk.is_stderr else sys.stdout.buffer
-        stream.write(chunk.data)
+    for piece in following.pieces(partial(operator.logs, name, follow=follow), tail_bytes=tail_bytes):
+        stream = sys.stderr.buffer if piece.is_stderr else sys.stdout.buffer
+        stream.write(piece.data)
         stream.flush()
 
 

@@ -100,6 +100,15 @@ class LogPiece(Record):
     data: bytes
 
 
+class LogOffset(Record):
+    """How far one output of one run was read."""
+
+    epoch: int
+    attempt: int
+    stream: LogStream
+    bytes: int
+
+
 class Versions(Record):
     """What a side speaks, highest first."""
 
