@@ -117,9 +117,24 @@ class Job:
             shutil.rmtree(str(temporary), ignore_errors=True)
             raise
         _sync(self.checkpoint_dir)
-        self._answered(asked, signalled)
-        self._announce({"type": "checkpoint", "name": name, "step": int(step)}, list(asked), signalled)
+        self._whole(name, step, asked, signalled)
         self._prune(name)
+
+    def announce(self, name: Union[str, Path], step: Optional[int] = None) -> None:
+        """Say that a checkpoint which other code wrote is whole: the entry ``name`` of :attr:`checkpoint_dir`.
+
+        For trainers that write by themselves, with ``complete = "message"`` in the job file. Call it when nothing writes
+        there any more: it brings the entry onto the disk and answers every open request. It deletes nothing, and does
+        nothing on ranks but 0. Raises ValueError when ``name`` lies elsewhere, FileNotFoundError when it is not there.
+        """
+        if self.rank != 0:
+            return
+        entry = self._entry(Path(name))
+        self._poll()
+        asked, signalled = dict(self._asked), self._signalled
+        _sync_tree(entry) if entry.is_dir() else _sync(entry)
+        _sync(self.checkpoint_dir)
+        self._whole(entry.name, step, asked, signalled)
 
     def report(
         self,
@@ -166,23 +181,22 @@ class Job:
             elif kind == "cancel" and isinstance(request_id, str):
                 self._asked.pop(request_id, None)
 
-    def _answered(self, asked: Dict[str, bool], signalled: bool) -> None:
-        """Close what this checkpoint answers; a request that came while it was written stays open."""
+    def _whole(self, name: str, step: Optional[int], asked: Dict[str, bool], signalled: bool) -> None:
+        """Announce it, and close what it answers; a request that came while it was written stays open."""
         self.stop_requested = self.stop_requested or any(asked.values())
-        for request_id in asked:
-            self._asked.pop(request_id, None)
-        if signalled:
-            self._signalled = False
-
-    def _announce(self, message: Dict[str, Any], asked: List[str], signalled: bool) -> None:
-        if self._link is None:
-            return
+        message: Dict[str, Any] = {"type": "checkpoint", "name": name}
+        if step is not None:
+            message["step"] = int(step)
         if asked:
-            message["request_id"] = asked[-1]  # an answer holds for every request before it too
+            message["request_id"] = list(asked)[-1]  # an answer holds for every request before it too
         elif signalled:
             message["requested"] = True
-        self._link.announce(message)
-        self._link.flush(_ANNOUNCE_S)
+        for request_id in asked:
+            self._asked.pop(request_id, None)
+        self._signalled = self._signalled and not signalled
+        if self._link is not None:
+            self._link.announce(message)
+            self._link.flush(_ANNOUNCE_S)
 
     def _send_report(self, loss: Any) -> None:
         assert self._link is not None
@@ -195,6 +209,18 @@ class Job:
             number = float(value) if name in ("loss", "flops") else int(value)
             message[name] = number if math.isfinite(number) else None
         self._link.send(message)
+
+    def _entry(self, given: Path) -> Path:
+        entry, fault = self.checkpoint_dir / given.name, ""
+        if given.name in ("", "..") or (len(given.parts) > 1 and given.parent.resolve() != entry.parent.resolve()):
+            fault = f"it is not directly in {self.checkpoint_dir}; save it there"
+        elif given.name.startswith(".") or given.name.endswith((".tmp", ".partial")):
+            fault = "such a name means that it is not whole; rename it first"
+        elif entry.is_symlink():
+            fault = "it is a link; announce what it points to"
+        if fault:
+            raise ValueError(f"cannot announce {str(given)!r}: {fault}")
+        return entry
 
     def _free_name(self, step: int) -> str:
         name, count = f"step-{step:08d}", 1
