@@ -36,6 +36,8 @@ class JobsConfig(Strict):
     )
     task_count_limit: Count = 16_384  # processes and threads of one job, where systemd starts it; 0: no limit
     devices: tuple[str, ...] = ()  # what jobs may open besides their GPUs there, as DeviceAllow= names it: "/dev/fuse"
+    # All that jobs may require here, with what lies below; empty: each path is looked for.
+    mounts: tuple[Annotated[str, Meta(pattern="^/")], ...] = ()
     poll_s: Positive = 0.5  # how often running jobs and their checkpoint folders are looked at
 
 

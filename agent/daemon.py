@@ -229,6 +229,8 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         launcher=launcher,
         inventory=here,
         fetch_bundle=link.fetch_bundle,
+        node_id=own.name.id,
+        clock=clock,
     )
     running = Running(
         held=held, vault=vault, runner=runner, preparer=preparer, clock=clock, ask_lease=session.ask_lease

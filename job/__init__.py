@@ -123,8 +123,8 @@ class Job:
     def announce(self, name: Union[str, Path], step: Optional[int] = None) -> None:
         """Say that a checkpoint which other code wrote is whole: the entry ``name`` of :attr:`checkpoint_dir`.
 
-        For trainers that write by themselves, with ``complete = "message"`` in the job file. Call it when nothing writes
-        there any more: it brings the entry onto the disk and answers every open request. It deletes nothing, and does
+        For trainers that write by themselves, with ``complete = "message"`` in the job file. Call it when all of it is
+        written: it brings the entry onto the disk and answers every open request. It deletes nothing, and does
         nothing on ranks but 0. Raises ValueError when ``name`` lies elsewhere, FileNotFoundError when it is not there.
         """
         if self.rank != 0:

@@ -18,16 +18,17 @@ class Binding(IntEnum):
     FORBIDDEN = 4  # its policy excludes the site
     UNREACHABLE = 5  # no path, or no bandwidth, from its site to this one
     GPU_MODEL = 6  # no node with GPUs of its model
-    CAPACITY = 7  # such nodes, but none free
-    UNKNOWN = 8  # the forecast of one of the two sites is unknown
-    NO_WINDOW = 9  # no renewable window is open there
-    TIME = 10  # the paper's condition fails
-    BREAK_EVEN = 11  # the move costs more non-renewable energy than it saves
-    HYSTERESIS = 12  # it saves too small a share to be worth a change
-    MOVES_LIMIT = 13  # as many moves in the last day as allowed
-    DWELL = 14  # moved too recently
-    OUTRANKED = 15  # would do, but another site saves more or is preferred
-    OK = 16
+    REFUSED = 7  # such nodes, but each lacks what the job requires or failed at it lately
+    CAPACITY = 8  # such nodes, but none free
+    UNKNOWN = 9  # the forecast of one of the two sites is unknown
+    NO_WINDOW = 10  # no renewable window is open there
+    TIME = 11  # the paper's condition fails
+    BREAK_EVEN = 12  # the move costs more non-renewable energy than it saves
+    HYSTERESIS = 13  # it saves too small a share to be worth a change
+    MOVES_LIMIT = 14  # as many moves in the last day as allowed
+    DWELL = 15  # moved too recently
+    OUTRANKED = 16  # would do, but another site saves more or is preferred
+    OK = 17
 
     @property
     def label(self) -> str:
@@ -44,6 +45,7 @@ MEANINGS: dict[Binding, str] = {
     Binding.FORBIDDEN: "the job's policy excludes the site",
     Binding.UNREACHABLE: "its agents cannot be reached from the job's site",
     Binding.GPU_MODEL: "no node there has GPUs of the job's model",
+    Binding.REFUSED: "no node there can take the job now",
     Binding.CAPACITY: "no node there is free",
     Binding.UNKNOWN: "a forecast that the comparison needs is unknown",
     Binding.NO_WINDOW: "no renewable window is open there",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from heliotrope.foundation.errors import InvalidInput
 
-from .capacity import Need, room
+from .capacity import Need, need, room
 from .links import LinkColumns, link_columns
 from .snapshot import JobView, Settings, SiteView, Snapshot
 
@@ -63,13 +63,14 @@ class SiteColumns:
 
 @dataclass(frozen=True)
 class Columns:
-    """The whole snapshot. ``forbidden`` (policies, S), ``has_model`` and ``has_room`` (needs, S)."""
+    """The whole snapshot. ``forbidden`` (policies, S), ``has_model``, ``has_taker``, ``has_room`` (needs, S)."""
 
     jobs: JobColumns
     sites: SiteColumns
     links: LinkColumns
     forbidden: Bools
     has_model: Bools
+    has_taker: Bools
     has_room: Bools
     needs: tuple[Need, ...]
     site_names: tuple[str, ...]
@@ -90,7 +91,7 @@ def build(snapshot: Snapshot) -> Columns:
     _unique("site", names)
     _unique("job", [job.job_id for job in snapshot.jobs])
     jobs, policies, needs = _job_columns(snapshot.jobs, index)
-    has_model, has_room = room(sites, needs)
+    has_model, has_taker, has_room = room(sites, needs)
     return Columns(
         jobs=jobs,
         sites=_site_columns(sites),
@@ -99,6 +100,7 @@ def build(snapshot: Snapshot) -> Columns:
             len(policies), len(names)
         ),
         has_model=has_model,
+        has_taker=has_taker,
         has_room=has_room,
         needs=needs,
         site_names=names,
@@ -142,7 +144,7 @@ def _job_columns(
         if not 0 < job.alpha <= 1:
             raise InvalidInput(f"cannot decide: job {job.name}: field alpha is {job.alpha}; it needs 0 < alpha <= 1")
         policies.setdefault((job.sites_allowed, job.sites_forbidden), len(policies))
-        needs.setdefault(Need(job.gpu_count, job.gpu_model), len(needs))
+        needs.setdefault(need(job), len(needs))
     state_bytes = column("state_bytes")
     wire_bytes = column("wire_bytes", np.nan)
     columns = JobColumns(
@@ -169,7 +171,7 @@ def _job_columns(
         must_leave=np.array([job.must_leave for job in jobs], dtype=np.bool_),
         decidable=np.array([job.state == DECIDABLE and bool(job.site) for job in jobs], dtype=np.bool_),
         policy=np.array([policies[job.sites_allowed, job.sites_forbidden] for job in jobs], dtype=np.int64),
-        need=np.array([needs[Need(job.gpu_count, job.gpu_model)] for job in jobs], dtype=np.int64),
+        need=np.array([needs[need(job)] for job in jobs], dtype=np.int64),
     )
     return columns, tuple(policies), tuple(needs)
 

@@ -64,6 +64,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float = 0.0
     span_s: float | None = None
     terms: PairTerms | None = None  # None: a placement, where nothing stands still
+    note: str = ""  # why nodes there refuse the job
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,8 @@ def reason(decision: Decision, state: str) -> str:
         if decision.binding == Binding.BUSY.label:
             return f"nothing is decided while the job is {state}"
         nearest = f"; nearest is {decision.rejected[0].site}" if decision.rejected else ""
-        return f"waits: no site can take it ({MEANINGS[Binding[decision.binding.upper()]]}{nearest})"
+        notes = "".join(f"; {item.note}" for item in decision.rejected if item.note)
+        return f"waits: no site can take it ({MEANINGS[Binding[decision.binding.upper()]]}{nearest}{notes})"
     return f"stays at {decision.source_site}{_here_clause(decision)}: {_stay_reason(decision)}"
 
 
@@ -47,7 +48,9 @@ def describe(decision: Decision, item: Candidate) -> str:
     text = f"{item.binding}: {MEANINGS[binding]}"
     terms = item.terms
     figures = ""
-    if terms is None:
+    if item.note:
+        figures = item.note
+    elif terms is None:
         figures = f"non-renewable share {percent(item.nonrenewable_ratio)}" if binding > Binding.CAPACITY else ""
     elif binding is Binding.TIME:
         figures = f"{seconds(terms.disruption_s)} >= {seconds(terms.alpha_window_s)}"

@@ -283,6 +283,7 @@ def _bind(
     here = np.arange(sites.pue.size)[None, :] == source[:, None]
     hard = (
         (Binding.CAPACITY, ~columns.has_room[jobs.need[rows]]),
+        (Binding.REFUSED, ~columns.has_taker[jobs.need[rows]]),
         (Binding.GPU_MODEL, ~columns.has_model[jobs.need[rows]]),
         (Binding.UNREACHABLE, time["bandwidth_bytes_per_s"] <= 0),
         (Binding.FORBIDDEN, columns.forbidden[jobs.policy[rows]]),

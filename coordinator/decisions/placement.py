@@ -107,6 +107,8 @@ def _bindings(columns: Columns, row: int, job: JobView) -> tuple[Binding, ...]:
             found.append(Binding.UNREACHABLE)
         elif not columns.has_model[need, site]:
             found.append(Binding.GPU_MODEL)
+        elif not columns.has_taker[need, site]:
+            found.append(Binding.REFUSED)
         elif not columns.has_room[need, site]:
             found.append(Binding.CAPACITY)
         else:

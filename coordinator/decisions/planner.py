@@ -184,8 +184,15 @@ def _mark(record: Candidate, site: int, full: set[int], outranked: bool) -> Cand
     return record
 
 
+def _noted(tick: _Tick, job: JobView, record: Candidate) -> Candidate:
+    """With the reasons of the nodes there that refuse the job, however the site came to be rejected."""
+    reasons = [job.nodes_refused[node.node] for node in tick.sites[record.site].nodes if node.node in job.nodes_refused]
+    return msgspec.structs.replace(record, note="; ".join(reasons)) if reasons else record
+
+
 def _decide(tick: _Tick, row: int, action: Action, chosen: Candidate | None, rejected: list[Candidate]) -> None:
     job = tick.job(row)
+    rejected = [_noted(tick, job, record) for record in rejected]
     stays_out = action in ("move", "stay") and not job.must_leave  # its own site is no candidate
     undecided = Decision(
         job_id=job.job_id,

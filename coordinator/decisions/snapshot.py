@@ -63,7 +63,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     destination where known. ``downtime_s`` is the standstill besides transfer and load, the last save
     (``save_s``) included. ``power_w`` is dynamic: what the job adds to its node's idle draw; ``standing_power_w`` what
     of it stays while the job stands. ``moves_count`` counts moves in the last 24 h. ``must_leave``: its node is
-    drained.
+    drained. ``nodes_refused``: nodes that cannot take it, with the reason in words.
     """
 
     job_id: str
@@ -92,6 +92,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     gpu_count: Count = 0
     gpu_model: str = ""  # empty: any
     priority: int = 0
+    nodes_refused: dict[str, str] = {}
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True):

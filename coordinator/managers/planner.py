@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -148,7 +149,6 @@ class PlannerManager:
         day_ago = unix_s(now) - HORIZON_S
         moves = [m for m in tx.migrations.all(job_id=job.job_id) if m.kind is MigrationKind.MOVE and m.standstill_s]
         presence = self._world.present.get(job.node_id)
-        refused = {n.site for n in tx.nodes.all() if self._world.refused(job.job_id, n.node_id)}
         settings = self._world.config.planner
         save_s = settings.assumed_save_s if job.save_s is None else job.save_s
         return JobView(
@@ -168,7 +168,8 @@ class PlannerManager:
             moves_count=sum(unix_s(m.steps[0].entered_utc) > day_ago for m in moves),
             sites_allowed=policy.sites_allowed,
             sites_preferred=policy.sites_preferred,
-            sites_forbidden=tuple(sorted({*policy.sites_forbidden, *(refused - {site})})),
+            sites_forbidden=policy.sites_forbidden,
+            nodes_refused=self._refusals(tx, job),
             movable=policy.movable,
             has_checkpoint=bool(copies),
             must_leave=node is not None and node.draining,
@@ -176,6 +177,18 @@ class PlannerManager:
             gpu_model=job.spec.resources.gpu_model or job.gpu_model,
             priority=policy.priority,
         )
+
+    def _refusals(self, tx: Transaction, job: Job) -> dict[str, str]:
+        """Nodes that cannot take the job, and why: what they declare says so, or they failed at it lately."""
+        reasons = {node.node_id: self._refusal(job, node) for node in tx.nodes.all() if node.node_id != job.node_id}
+        return {node_id: reason for node_id, reason in reasons.items() if reason}
+
+    def _refusal(self, job: Job, node: Node) -> str:
+        mounts = node.inventory.mounts
+        lacking = [one.path for one in job.spec.requires if mounts and not _is_below(one.path, mounts)]
+        if lacking:
+            return f"requires {lacking[0]}: not among the mounts that node {node.node_id} declares"
+        return self._world.refusal(job.job_id, node.node_id)
 
     def _site_of(self, tx: Transaction, node_id: str) -> str:
         node = tx.nodes.find(node_id)
@@ -282,6 +295,10 @@ def _slots_used(tx: Transaction) -> Counter[str]:
             used[node_id] += 1
             used[f"gpu:{node_id}"] += _gpus(job.spec)
     return used
+
+
+def _is_below(path: str, mounts: tuple[str, ...]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(mount) for mount in mounts)
 
 
 def _gpus(spec: JobSpec) -> int:

@@ -71,7 +71,7 @@ class Recovery:
 
     def start_failed(self, tx: Transaction, job: Job, migration: Migration, fault: Fault) -> None:
         """The holder could not start the job: fence it, and try where it was not tried yet."""
-        self._world.refuse_for_a_while(job.job_id, job.node_id)
+        self._world.refuse_for_a_while(job.job_id, job.node_id, fault.message)
         whose = "job" if fault.kind == JobFailed.__name__ else "node"
         migration = replace(migration, tried_nodes=(*migration.tried_nodes, job.node_id), fault=whose)
         tx.jobs.put(replace(job, state=JobState.RECOVERING, message=fault.message))

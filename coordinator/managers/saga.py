@@ -130,7 +130,7 @@ class Saga:
     def failed(self, tx: Transaction, job: Job, migration: Migration, fault: Fault) -> None:
         """Before the point of no return the source goes on; after it the newest checkpoint is started elsewhere."""
         if migration.destination_node:
-            self._world.refuse_for_a_while(job.job_id, migration.destination_node)
+            self._world.refuse_for_a_while(job.job_id, migration.destination_node, fault.message)
         if migration.step is MigrationStep.STARTING:
             self._recovery.start_failed(tx, job, migration, fault)
         elif fault.kind == NotFound.__name__ and self._stages_again(migration):

@@ -49,6 +49,7 @@ class World:
     transferring: dict[str, Transferring] = field(default_factory=dict)
     # (job, node) pairs that failed lately, until when (monotonic): the planner leaves them alone.
     refused_until_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    refusals: dict[tuple[str, str], str] = field(default_factory=dict)  # why, of the same pairs
 
     # When a job's lease was last granted (boot time); a restarted coordinator counts from its own start, which is
     # the one full lease that it must wait before it may think a silent holder stopped.
@@ -66,9 +67,14 @@ class World:
         granted_s = self.granted_at_s.get(job.job_id, self.started_at_s)
         return self.clock.boottime_s() > granted_s + policy.lease_s + self.config.saga.lease_margin_s
 
-    def refuse_for_a_while(self, job_id: str, node_id: str) -> None:
+    def refuse_for_a_while(self, job_id: str, node_id: str, reason: str) -> None:
         until_s = self.clock.monotonic_s() + self.config.planner.placement_backoff_s
         self.refused_until_s[(job_id, node_id)] = until_s
+        self.refusals[(job_id, node_id)] = reason
+
+    def refusal(self, job_id: str, node_id: str) -> str:
+        """Why the node is left alone for this job; "" if it is not."""
+        return self.refusals.get((job_id, node_id), "it failed there") if self.refused(job_id, node_id) else ""
 
     def refused(self, job_id: str, node_id: str) -> bool:
         return self.refused_until_s.get((job_id, node_id), 0.0) > self.clock.monotonic_s()
