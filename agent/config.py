@@ -34,7 +34,8 @@ class JobsConfig(Strict):
     launcher: Literal["auto", "systemd", "detached"] = (
         "auto"  # what starts jobs; auto: systemd where it started the agent
     )
-    task_count_limit: Count = 16_384  # processes and threads of one job, where systemd starts it; 0: no limit
+    task_count_limit: Count = 16_384  # processes and threads of one job (without systemd: of its account); 0: no limit
+    limits_poll_s: Positive = 10.0  # how often the disk that a job takes is measured (without systemd its memory too)
     devices: tuple[str, ...] = ()  # what jobs may open besides their GPUs there, as DeviceAllow= names it: "/dev/fuse"
     # All that jobs may require here, with what lies below; empty: each path is looked for.
     mounts: tuple[Annotated[str, Meta(pattern="^/")], ...] = ()

@@ -132,3 +132,5 @@ class Parameters:
         self.request_mode: str = read["request_mode"]
         self.signal: str = read["signal"]
         self.log_limit_bytes: int = read["log_limit_bytes"]
+        self.memory_bytes: int = read["memory_bytes"]
+        self.task_count_limit: int = read["task_count_limit"]

@@ -72,6 +72,8 @@ def choose(setting: str, extra_devices: tuple[str, ...] = (), environment: Mappi
 class SystemdLauncher:
     """Starts each run as the service :func:`unit_name`, which stays when the agent stops, restarts or is upgraded."""
 
+    confines = True
+
     def __init__(self, python: str = sys.executable, extra_devices: tuple[str, ...] = ()) -> None:
         """``extra_devices``: what every job may open besides its GPUs, as ``DeviceAllow=`` names it."""
         self._python = python

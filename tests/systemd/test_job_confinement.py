@@ -83,9 +83,11 @@ def test_memory_beyond_the_limit_is_the_jobs_failure(services: Services) -> None
     job_id = services.submit(
         "greedy", [PYTHON, "-c", hog], resources={"memory_bytes": 100_000_000}, policy={"restart_limit": 0}
     )
-    assert services.ended(job_id)["state"] == "FAILED"
+    ended = services.ended(job_id)
+    assert (ended["state"], ended["fault"]) == ("FAILED", "job")
+    assert "more memory than resources.memory_bytes = 100000000" in ended["message"]
     record = services.status(job_id)
-    assert (record["signal"], record["cause"]) == (9, "") and record["oom_kill_count"] >= 1
+    assert (record["signal"], record["cause"]) == (9, "limit") and record["oom_kill_count"] >= 1
 
 
 @pytest.mark.parametrize("user", ["root", "daemon"])
