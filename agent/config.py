@@ -28,7 +28,8 @@ class JobsConfig(Strict):
     """What the node lets jobs do."""
 
     slot_count: Annotated[int, Meta(ge=0)] = 1  # jobs without a GPU that may run at once
-    user: str = ""  # local account of jobs whose file names none
+    user: str = ""  # local account of jobs whose file names none, where there is no users_pool
+    users_pool: tuple[str, ...] = ()  # local accounts of which each job whose file names none has one for itself
     users_allowed: tuple[str, ...] = ()
     allow_same_user: bool = False  # jobs may run as the agent's own user: for a demonstration, never in production
     launcher: Literal["auto", "systemd", "detached"] = (

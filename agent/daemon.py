@@ -178,7 +178,9 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         clock=clock,
     )
     told = _Once()
-    launcher = systemd_launcher.choose(config.jobs.launcher, config.jobs.devices)
+    launcher = systemd_launcher.choose(
+        config.jobs.launcher, config.jobs.devices, hidden=(state_dir / "jobs", state_dir / "pins")
+    )
     runner = Runner(
         held=held,
         vault=vault,
@@ -229,6 +231,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         launcher=launcher,
         inventory=here,
         fetch_bundle=link.fetch_bundle,
+        running=lambda: {job_id for job_id, _ in runner.leases()},
         node_id=own.name.id,
         clock=clock,
     )

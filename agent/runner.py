@@ -227,7 +227,7 @@ class Runner:
             run_dir=str(folder),
             resume_from=resume_from,
             pythonpath_dir=str(self._pythonpath_dir),
-            user=spec.user or self._config.user,
+            user=held.user or spec.user or self._config.user,
             allow_same_user=self._config.allow_same_user,
             gpu_uuids=held.gpu_uuids,
             lease_deadline_boottime_s=deadline_boottime_s,

@@ -6,19 +6,19 @@ import asyncio
 import contextlib
 import math
 import os
-import pwd
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 from heliotrope.foundation import jobspec
 from heliotrope.foundation.clock import Clock, SystemClock
-from heliotrope.foundation.errors import Conflict, DeadlineExceeded, InvalidInput, JobFailed, NotFound, OutOfSpace
+from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed, NotFound, OutOfSpace
 from heliotrope.foundation.jobspec import JobSpec, Requirement
 from heliotrope.foundation.model import Inventory
 
 from .. import bundle as bundles
 from .. import requirements
+from ..accounts import Accounts
 from ..config import AgentConfig
 from ..held import HeldJob, HeldJobs
 from ..inventory import free_bytes
@@ -49,6 +49,7 @@ class Preparer:
         launcher: Launcher,
         inventory: Callable[[], Inventory],
         fetch_bundle: Callable[[str], AsyncIterator[bytes]],
+        running: Callable[[], Collection[str]] = frozenset,
         node_id: str = "",
         clock: Clock | None = None,
     ) -> None:
@@ -58,6 +59,7 @@ class Preparer:
         self._launcher = launcher
         self._inventory = inventory
         self._fetch_bundle = fetch_bundle
+        self._accounts = Accounts(config.jobs, held, running)
         self._node_id = node_id
         self._clock = clock or SystemClock()
         self._proven_s: dict[tuple[str, tuple[Requirement, ...]], float] = {}
@@ -65,14 +67,18 @@ class Preparer:
     async def ensure(self, job_id: str, spec: JobSpec, bundle: Bundle) -> HeldJob:
         """The job's files are here, unpacked, and its ``prepare`` command succeeded; again does nothing."""
         jobspec.check(spec)  # the coordinator did; whose word is enough to run a job, but not to leave its folder
-        owner = self._owner(spec)  # asked every time: the node's list may have become shorter
+        user = self._accounts.choose(job_id, spec)  # asked every time: the node's lists may have become shorter
+        owner = self._accounts.owner(user)
         held = self._held.find(job_id)
         is_whole = held is not None and held.prepared and held.bundle_digest == bundle.digest
         if held is not None and is_whole and self._belongs_to(job_id, owner):
+            self._held.admit(job_id, owner)
             await self.check_requires(job_id, spec)  # what was mounted may be gone
-            return held if held.spec == spec else self._held.update(job_id, spec=spec)
+            return held if (held.spec, held.user) == (spec, user) else self._held.update(job_id, spec=spec, user=user)
         if held is None:
-            held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest))
+            held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest, user=user))
+        elif held.user != user:
+            held = self._held.update(job_id, user=user)
         self._held.admit(job_id, owner)
         archive = self._held.folder(job_id) / "bundle.tar"
         await bundles.fetch(self._fetch_bundle(job_id), bundle.digest, bundle.size_bytes, archive)
@@ -89,7 +95,8 @@ class Preparer:
 
     def owner_of(self, job_id: str) -> tuple[int, int] | None:
         """(uid, gid) that the job's files belong to; None: the agent's own."""
-        return self._owner(self._held.get(job_id).spec)
+        held = self._held.get(job_id)
+        return self._accounts.owner(held.user or self._accounts.choose(job_id, held.spec))
 
     def check_room(self, disk_bytes: int, memory_bytes: int) -> None:
         """Raises OutOfSpace naming what is missing."""
@@ -134,24 +141,6 @@ class Preparer:
             return self._held.work(job_id).lstat().st_uid == (owner[0] if owner is not None else os.geteuid())
         except FileNotFoundError:
             return False
-
-    def _owner(self, spec: JobSpec) -> tuple[int, int] | None:
-        """(uid, gid) of the job's account; None: the agent's own. Raises InvalidInput, Conflict."""
-        jobs = self._config.jobs
-        name = spec.user or jobs.user
-        if not name:
-            if not jobs.allow_same_user:
-                raise Conflict("cannot take the job: it names no user and this node's [jobs] has no default user")
-            return None
-        if spec.user and spec.user not in (*jobs.users_allowed, jobs.user):
-            raise Conflict(f"cannot take the job: user {spec.user!r} is not in this node's jobs.users_allowed")
-        try:
-            account = pwd.getpwnam(name)
-        except KeyError as error:
-            raise InvalidInput(f"field user: this node has no account {name!r}; create it or name another") from error
-        if account.pw_uid == 0:
-            raise Conflict("cannot take the job: it would run as root; name an ordinary account")
-        return (account.pw_uid, account.pw_gid) if os.geteuid() == 0 else None
 
     async def check_requires(self, job_id: str, spec: JobSpec) -> None:
         """Everything the job requires is here, as its account sees it. Raises Conflict naming each that is not."""
@@ -207,7 +196,7 @@ class Preparer:
             working_dir=str(work),
             checkpoint_dir=str(work / spec.checkpoint.directory),
             run_dir=str(self._held.folder(job_id) / name),
-            user=spec.user or jobs.user,
+            user=self._held.get(job_id).user,
             allow_same_user=jobs.allow_same_user,
             request_mode="none",
             memory_bytes=spec.resources.memory_bytes,
