@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import msgspec
 
 from heliotrope.foundation import failpoints, identity, tls
 from heliotrope.foundation.clock import Clock, SystemClock
-from heliotrope.foundation.errors import Conflict, Denied, InvalidInput, Unreachable
+from heliotrope.foundation.errors import Conflict, Denied, InvalidInput, NotFound, Unreachable
 from heliotrope.foundation.identity import Identity, Role
 from heliotrope.foundation.model import Inventory, Versions
 from heliotrope.foundation.sdnotify import Notifier
@@ -41,6 +42,7 @@ from .jobs import pythonpath, systemd_launcher
 from .journal import Journal
 from .link import Link
 from .logship import LogShipper
+from .luggage import Luggage
 from .orders import Command
 from .power.monitor import PowerMonitor
 from .runner import Runner
@@ -50,7 +52,7 @@ from .telemetry import Telemetry
 from .transfer.handshake import Address
 from .transfer.result import Progress
 from .transfer.server import ServerOptions, TransferServer
-from .vault import Vault
+from .vault import Lent, Vault
 
 log = logging.getLogger("heliotrope.agent")
 
@@ -164,13 +166,23 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         ),
         held,
     )
+    luggage = Luggage(
+        held,
+        Vault(
+            CheckpointRegister(state_dir / "outputs"),
+            Pins(state_dir / "output-pins"),
+            vault.store,
+            held,
+            kind=".outputs",
+        ),
+    )
     signer = Signer(own)
     server = TransferServer(
         tls.server_context(own),
         _listen(config.transfer.listen),
         name=own.name,
         verify_ticket=signer,
-        open_source=vault.open_source,
+        open_source=partial(_open_source, vault, luggage),
         open_base=vault.open_base,
         options=ServerOptions(
             memory_bytes=int(config.transfer.memory_bytes), rate=config.transfer.rate_limit_bytes_per_s or None
@@ -179,7 +191,9 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     )
     told = _Once()
     launcher = systemd_launcher.choose(
-        config.jobs.launcher, config.jobs.devices, hidden=(state_dir / "jobs", state_dir / "pins")
+        config.jobs.launcher,
+        config.jobs.devices,
+        hidden=(state_dir / "jobs", state_dir / "pins", state_dir / "output-pins"),
     )
     runner = Runner(
         held=held,
@@ -236,7 +250,13 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         clock=clock,
     )
     running = Running(
-        held=held, vault=vault, runner=runner, preparer=preparer, clock=clock, ask_lease=session.ask_lease
+        held=held,
+        vault=vault,
+        runner=runner,
+        preparer=preparer,
+        clock=clock,
+        ask_lease=session.ask_lease,
+        luggage=luggage,
     )
     moving = Moving(
         held=held,
@@ -249,6 +269,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         ends=lambda: Ends(own.name, tls.client_context(own), signer),
         on_progress=_Progress(asyncio.get_running_loop(), session, clock),
         relay=link.relay,
+        luggage=luggage,
     )
     executor = Executor(
         journal=Journal(state_dir / "commands"), running=running, moving=moving, clock=clock, send=session.send_result
@@ -256,6 +277,14 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     session.use(executor)
     known = inventory.collect(config, devices, _advertised(config), state_dir)
     return Agent(spool, monitor, server, runner, executor, link, session)
+
+
+def _open_source(vault: Vault, luggage: Luggage, ticket: Ticket, reference: str) -> Lent:
+    """What a peer asks for is a checkpoint, else a job's outputs. Raises NotFound, Denied."""
+    try:
+        return vault.open_source(ticket, reference)
+    except NotFound:
+        return luggage.open_source(ticket, reference)
 
 
 class _Once:

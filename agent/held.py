@@ -3,6 +3,7 @@
 jobs/JOB/record.json          what is held, under which epoch, what is fenced
 jobs/JOB/work/                the job's working directory: its files, its checkpoints, its outputs
 jobs/JOB/received/E-S/        checkpoints that came from other nodes, whole by rename
+jobs/JOB/outgoing, incoming   outputs while they are gathered or arrive
 jobs/JOB/runs/E-A/            one supervisor's folder per (epoch, attempt)
 """
 
@@ -42,6 +43,7 @@ class HeldJob(Record):
     fenced_epoch: int = 0  # nothing runs here under this epoch or an older one
     gpu_uuids: tuple[str, ...] = ()
     user: str = ""  # the account that it was given here; empty: the job file's, else the node's default
+    outputs_digest: bytes = b""  # of the outputs that came with the job last
     version: int = VERSION
 
 

@@ -35,6 +35,7 @@ class Pull(Record):
     ticket: bytes
     standstill: bool = False
     rate_limit_bytes_per_s: int = 0
+    outputs: Checkpoint | None = None
 
 
 class RequestCheckpoint(Record):

@@ -53,11 +53,15 @@ class Lent:
 class Vault:
     """Safe to use from several threads; every public method leaves a whole state behind."""
 
-    def __init__(self, register: CheckpointRegister, pins: Pins, store: ChunkStore, held: HeldJobs) -> None:
+    def __init__(
+        self, register: CheckpointRegister, pins: Pins, store: ChunkStore, held: HeldJobs, *, kind: str = ""
+    ) -> None:
+        """``kind`` tells the references of two vaults over one store apart."""
         self._register = register
         self._pins = pins
         self._store = store
         self._held = held
+        self._kind = kind
         self._lent: Counter[bytes] = Counter()  # by manifest digest: being sent, so not to be pruned
         self._lent_lock = threading.Lock()
         self._lock = threading.Lock()  # one registration at a time: two of one folder would give two identities
@@ -91,7 +95,7 @@ class Vault:
             except BaseException:
                 self._pins.unpin(pin.name)
                 raise
-            self._store.add_reference(_reference(record), manifest, pin.root)
+            self._store.add_reference(self._reference(record), manifest, pin.root)
             return _checkpoint(record)
 
     def adopt(self, job_id: str, checkpoint: Checkpoint, path: Path, manifest: Manifest) -> None:
@@ -107,7 +111,7 @@ class Vault:
             checkpoint.step,
             checkpoint.created_utc,
         )
-        self._store.add_reference(_reference(record), manifest, path)
+        self._store.add_reference(self._reference(record), manifest, path)
         self._register.adopt(record)
 
     def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
@@ -204,7 +208,7 @@ class Vault:
 
     def _drop(self, record: CheckpointRecord) -> None:
         self._register.remove(record)
-        self._store.remove_reference(_reference(record))
+        self._store.remove_reference(self._reference(record))
         path = Path(record.path)
         for name in self._pins.names():
             if self._root(name) == path:
@@ -213,6 +217,9 @@ class Vault:
         received = self._held.folder(record.job_id) / "received"
         if path.is_relative_to(received):
             shutil.rmtree(path, ignore_errors=True)
+
+    def _reference(self, record: CheckpointRecord) -> str:
+        return f"{record.job_id}.{record.epoch}.{record.sequence}{self._kind}"
 
 
 def _checkpoint(record: CheckpointRecord) -> Checkpoint:
@@ -224,10 +231,6 @@ def _checkpoint(record: CheckpointRecord) -> Checkpoint:
         step=record.step or 0,
         created_utc=record.created_utc,
     )
-
-
-def _reference(record: CheckpointRecord) -> str:
-    return f"{record.job_id}.{record.epoch}.{record.sequence}"
 
 
 def _pin_name(job_id: str, epoch: int, name: str, path: Path) -> str:

@@ -216,3 +216,4 @@ class CommandResult(Record):
     load_s: float | None = None
     exit_code: int = 0
     finished_utc: datetime | None = None
+    outputs: Checkpoint | None = None

@@ -6,17 +6,19 @@ import asyncio
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from heliotrope.foundation import failpoints
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Corrupt, HeliotropeError, Unreachable
 from heliotrope.foundation.identity import Name
-from heliotrope.foundation.model import CommandResult, PullReport, RunState
+from heliotrope.foundation.model import Checkpoint, CommandResult, PullReport, RunState
 from heliotrope.foundation.tickets import Ticket
 
 from ..config import TransferConfig
 from ..held import HeldJobs
+from ..luggage import Luggage
 from ..orders import Command, Prepare, Pull, Release, SendOutputs
 from ..outputs import archive
 from ..runner import Runner
@@ -58,6 +60,7 @@ class Moving:
         ends: Callable[[], Ends],
         on_progress: Callable[[Command, Progress], None],
         relay: Callable[[str, AsyncIterator[bytes]], Awaitable[None]],
+        luggage: Luggage,
     ) -> None:
         self._held = held
         self._vault = vault
@@ -69,6 +72,7 @@ class Moving:
         self._ends = ends
         self._on_progress = on_progress
         self._relay = relay
+        self._luggage = luggage
 
     async def prepare(self, command: Command, order: Prepare) -> CommandResult:
         self._preparer.check_devices(order.spec, order.fingerprint)
@@ -79,25 +83,39 @@ class Moving:
         return self._done(command)
 
     async def pull(self, command: Command, order: Pull) -> CommandResult:
+        """The checkpoint, then the outputs if the order names some; what is here already is not fetched again."""
+        result = await self._pull_checkpoint(command, order)
+        if order.outputs is not None and not self._luggage.has(command.job_id, order.outputs):
+            incoming = self._luggage.incoming(command.job_id)
+            brought = await self._pull_tree(command, order, order.outputs, incoming)
+            await asyncio.to_thread(self._luggage.put, command.job_id, order.outputs)
+            result = brought if result is None else _together(result, brought)
+        return self._done(command, order, result)
+
+    async def _pull_checkpoint(self, command: Command, order: Pull) -> PullResult | None:
         checkpoint = order.checkpoint
         if self._vault.find(command.job_id, checkpoint) is not None:
-            return self._done(command, order)
+            return None
         target = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        result = await self._pull_tree(command, order, checkpoint, target)
+        await asyncio.to_thread(self._vault.adopt, command.job_id, checkpoint, target, result.manifest)
+        self._vault.prune(command.job_id, RECEIVED_KEPT, spare=(checkpoint.key,))
+        return result
+
+    async def _pull_tree(self, command: Command, order: Pull, wanted: Checkpoint, target: Path) -> PullResult:
         cancel = threading.Event()
         try:
-            result = await asyncio.to_thread(self._pull_from_any, command, order, cancel)
+            result = await asyncio.to_thread(self._pull_from_any, command, order, wanted, target, cancel)
         except asyncio.CancelledError:
             cancel.set()
             raise
-        if result.manifest_digest != checkpoint.manifest_digest:
+        if result.manifest_digest != wanted.manifest_digest:
             raise Corrupt(
                 f"cannot take the checkpoint: its manifest is {result.manifest_digest.hex()[:16]}, announced was "
-                f"{checkpoint.manifest_digest.hex()[:16]}; the move is given up"
+                f"{wanted.manifest_digest.hex()[:16]}; the move is given up"
             )
-        await asyncio.to_thread(self._vault.adopt, command.job_id, checkpoint, target, result.manifest)
-        self._vault.prune(command.job_id, RECEIVED_KEPT, spare=(checkpoint.key,))
-        return self._done(command, order, result)
+        return result
 
     async def release(self, command: Command, _order: Release) -> CommandResult:
         """Delete the job here, unless a newer epoch made this node its holder again."""
@@ -107,6 +125,7 @@ class Moving:
         await self._runner.fence(command.job_id, command.epoch, grace_s=0.0)
         self._runner.forget(command.job_id)
         await asyncio.to_thread(self._vault.forget_job, command.job_id)
+        await asyncio.to_thread(self._luggage.forget_job, command.job_id)
         await asyncio.to_thread(self._held.remove, command.job_id)
         return self._done(command)
 
@@ -148,18 +167,21 @@ class Moving:
         )
         dialler().close()
 
-    def _pull_from_any(self, command: Command, order: Pull, cancel: threading.Event) -> PullResult:
+    def _pull_from_any(
+        self, command: Command, order: Pull, wanted: Checkpoint, target: Path, cancel: threading.Event
+    ) -> PullResult:
         last: HeliotropeError = Unreachable(f"node {order.source_node} advertises no address; set transfer.advertise")
         for address in order.source_addresses:
             try:
-                return self._pull_from(address, command, order, cancel)
+                return self._pull_from(address, command, order, wanted, target, cancel)
             except Unreachable as error:
                 last = error
         raise last
 
-    def _pull_from(self, address: str, command: Command, order: Pull, cancel: threading.Event) -> PullResult:
+    def _pull_from(
+        self, address: str, command: Command, order: Pull, wanted: Checkpoint, target: Path, cancel: threading.Event
+    ) -> PullResult:
         ends = self._ends()
-        checkpoint = order.checkpoint
 
         def progressed(progress: Progress) -> None:
             if progress.done_bytes:
@@ -172,8 +194,8 @@ class Moving:
             name=ends.name,
             ticket=order.ticket,
             verify_ticket=ends.verify_ticket,
-            reference=checkpoint.manifest_digest.hex(),
-            destination=self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence),
+            reference=wanted.manifest_digest.hex(),
+            destination=target,
             store=self._vault.store,
             base=self._vault.newest_reader(command.job_id),
             options=PullOptions(
@@ -207,6 +229,18 @@ class Moving:
             pull=report,
             finished_utc=self._clock.utc(),
         )
+
+
+def _together(first: PullResult, second: PullResult) -> PullResult:
+    """One report of two transfers, one after the other."""
+    return replace(
+        first,
+        state_bytes=first.state_bytes + second.state_bytes,
+        wire_bytes=first.wire_bytes + second.wire_bytes,
+        reused_bytes=first.reused_bytes + second.reused_bytes,
+        network_s=first.network_s + second.network_s,
+        cuts=first.cuts + second.cuts,
+    )
 
 
 def _address(text: str) -> Address:

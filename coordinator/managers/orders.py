@@ -52,15 +52,23 @@ def prepare(world: World, tx: Transaction, job: Job, migration: Migration, sourc
 
 
 def pull(
-    world: World, tx: Transaction, job: Job, migration: Migration, checkpoint: Checkpoint, source_node: str
+    world: World,
+    tx: Transaction,
+    job: Job,
+    migration: Migration,
+    checkpoint: Checkpoint,
+    source_node: str,
+    outputs: Checkpoint | None = None,
 ) -> model.Pull:
-    """Fetch ``checkpoint`` from ``source_node``."""
+    """Fetch ``checkpoint`` from ``source_node``, and the job's ``outputs`` that lie there."""
+    state_bytes = checkpoint.state_bytes + (outputs.state_bytes if outputs else 0)
     return model.Pull(
         checkpoint=checkpoint,
         source_addresses=tx.nodes.get(source_node).inventory.transfer_addresses,
         source_node=source_node,
-        ticket=ticket(world, job, migration, source_node, checkpoint.state_bytes),
+        ticket=ticket(world, job, migration, source_node, state_bytes),
         standstill=False,
+        outputs=outputs,
     )
 
 

@@ -66,6 +66,8 @@ class Job(Record):
     fingerprint: str = ""
     save_s: float | None = None  # as measured at its last stop and start: inputs of the next decision
     load_s: float | None = None
+    outputs: Checkpoint | None = None  # what it had written of its outputs when it stopped last
+    outputs_node: str = ""  # where that was
     wire_ratio: float | None = None  # wire bytes sent while it stood, per state byte
 
 
@@ -176,6 +178,7 @@ class Pull(Record, tag="pull"):
     source_node: str
     ticket: bytes
     standstill: bool
+    outputs: Checkpoint | None = None
 
 
 class RequestCheckpoint(Record, tag="request_checkpoint"):

@@ -236,20 +236,22 @@ class Prepare(_message.Message):
     def __init__(self, spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., bundle: _Optional[_Union[_common_pb2.Bundle, _Mapping]] = ..., disk_bytes: _Optional[int] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class Pull(_message.Message):
-    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket", "standstill", "rate_limit_bytes_per_s")
+    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket", "standstill", "rate_limit_bytes_per_s", "outputs")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
     TICKET_FIELD_NUMBER: _ClassVar[int]
     STANDSTILL_FIELD_NUMBER: _ClassVar[int]
     RATE_LIMIT_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     checkpoint: _common_pb2.Checkpoint
     source_addresses: _containers.RepeatedScalarFieldContainer[str]
     source_node: str
     ticket: bytes
     standstill: bool
     rate_limit_bytes_per_s: int
-    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., standstill: bool = ..., rate_limit_bytes_per_s: _Optional[int] = ...) -> None: ...
+    outputs: _common_pb2.Checkpoint
+    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., standstill: bool = ..., rate_limit_bytes_per_s: _Optional[int] = ..., outputs: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ...) -> None: ...
 
 class RequestCheckpoint(_message.Message):
     __slots__ = ()
@@ -300,7 +302,7 @@ class SendOutputs(_message.Message):
     def __init__(self, relay_id: _Optional[str] = ..., paths: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CommandResult(_message.Message):
-    __slots__ = ("command_id", "error", "checkpoint", "run_state", "pull", "save", "stop", "load", "exit_code", "finished")
+    __slots__ = ("command_id", "error", "checkpoint", "run_state", "pull", "save", "stop", "load", "exit_code", "finished", "outputs")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -311,6 +313,7 @@ class CommandResult(_message.Message):
     LOAD_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     error: _common_pb2.Error
     checkpoint: _common_pb2.Checkpoint
@@ -321,7 +324,8 @@ class CommandResult(_message.Message):
     load: _duration_pb2.Duration
     exit_code: int
     finished: _timestamp_pb2.Timestamp
-    def __init__(self, command_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., run_state: _Optional[_Union[_common_pb2.RunState, str]] = ..., pull: _Optional[_Union[PullReport, _Mapping]] = ..., save: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stop: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., load: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., finished: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    outputs: _common_pb2.Checkpoint
+    def __init__(self, command_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., run_state: _Optional[_Union[_common_pb2.RunState, str]] = ..., pull: _Optional[_Union[PullReport, _Mapping]] = ..., save: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stop: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., load: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., finished: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outputs: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ...) -> None: ...
 
 class PullReport(_message.Message):
     __slots__ = ("state_bytes", "wire_bytes", "reused_bytes", "duration", "connections", "cuts")
