@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -101,9 +102,7 @@ class Job:
         Older checkpoints beyond the job file's ``keep_count`` are deleted. Raises RuntimeError on ranks but 0, OSError.
         """
         if self.rank != 0:
-            raise RuntimeError(
-                f"cannot write a checkpoint on rank {self.rank}: rank 0 names it; send the folder from rank 0"
-            )
+            raise RuntimeError(f"cannot write a checkpoint on rank {self.rank}: rank 0 names it; send it the folder")
         self._poll()
         asked, signalled = dict(self._asked), self._signalled
         name = self._free_name(int(step))
@@ -123,18 +122,16 @@ class Job:
     def announce(self, name: Union[str, Path], step: Optional[int] = None) -> None:
         """Say that a checkpoint which other code wrote is whole: the entry ``name`` of :attr:`checkpoint_dir`.
 
-        For trainers that write by themselves, with ``complete = "message"`` in the job file. Call it when all of it is
-        written: it brings the entry onto the disk and answers every open request. It deletes nothing, and does
-        nothing on ranks but 0. Raises ValueError when ``name`` lies elsewhere, FileNotFoundError when it is not there.
+        For trainers that write by themselves (``complete = "message"``). Brings the entry onto the disk, answers open
+        requests, deletes nothing; does nothing on ranks but 0. Raises ValueError (``name`` lies elsewhere), OSError.
         """
         if self.rank != 0:
             return
         entry = self._entry(Path(name))
         self._poll()
-        asked, signalled = dict(self._asked), self._signalled
         _sync_tree(entry) if entry.is_dir() else _sync(entry)
         _sync(self.checkpoint_dir)
-        self._whole(entry.name, step, asked, signalled)
+        self._whole(entry.name, step, dict(self._asked), self._signalled)
 
     def report(
         self,
@@ -191,8 +188,7 @@ class Job:
             message["request_id"] = list(asked)[-1]  # an answer holds for every request before it too
         elif signalled:
             message["requested"] = True
-        for request_id in asked:
-            self._asked.pop(request_id, None)
+        self._asked = {one: stop for one, stop in self._asked.items() if one not in asked}
         self._signalled = self._signalled and not signalled
         if self._link is not None:
             self._link.announce(message)
@@ -200,9 +196,7 @@ class Job:
 
     def _send_report(self, loss: Any) -> None:
         assert self._link is not None
-        values = dict(self._reported)
-        if loss is not None:
-            values["loss"] = loss
+        values = {**self._reported, **({} if loss is None else {"loss": loss})}
         self._reported = {}
         message: Dict[str, Any] = {"type": "progress"}
         for name, value in values.items():
@@ -223,11 +217,9 @@ class Job:
         return entry
 
     def _free_name(self, step: int) -> str:
-        name, count = f"step-{step:08d}", 1
-        while os.path.lexists(str(self.checkpoint_dir / name)):
-            count += 1
-            name = f"step-{step:08d}.{count}"
-        return name
+        first = f"step-{step:08d}"
+        names = itertools.chain([first], (f"{first}.{count}" for count in itertools.count(2)))
+        return next(name for name in names if not os.path.lexists(str(self.checkpoint_dir / name)))
 
     def _prune(self, newest: str) -> None:
         found: List[Tuple[int, str]] = []
@@ -235,8 +227,7 @@ class Job:
             for entry in os.scandir(str(self.checkpoint_dir)):
                 if _CHECKPOINT.fullmatch(entry.name) and entry.name != newest:
                     found.append((entry.stat().st_mtime_ns, entry.name))
-        found.sort(reverse=True)
-        for _, name in found[self._keep_count - 1 :]:
+        for _, name in sorted(found, reverse=True)[self._keep_count - 1 :]:
             doomed = self.checkpoint_dir / f".{name}.deleted.tmp"
             with contextlib.suppress(OSError):  # renamed first: nobody may take a half-deleted one for whole
                 os.rename(str(self.checkpoint_dir / name), str(doomed))
@@ -280,10 +271,9 @@ class _Link:
         if not self._mine():
             return []
         with self._lock:
-            if not self._connected():
-                return []
-            self._write()
-            self._read()
+            if self._connected():
+                self._write()
+                self._read()
             *lines, self._received = self._received.split(b"\n")
         return [message for message in map(_decode, lines) if message is not None]
 
@@ -301,11 +291,10 @@ class _Link:
         """Send, and send again after a new connection: the supervisor knows a repetition by its name."""
         if self._mine():
             with self._lock:
-                line = _encode(message)
                 known = self._connected()
-                self._last_announcement = line
+                self._last_announcement = _encode(message)
                 if known:
-                    self._to_send += line
+                    self._to_send += self._last_announcement
                     self._write()
 
     def flush(self, timeout_s: float) -> None:
@@ -347,12 +336,11 @@ class _Link:
         folder = os.open(self._folder or ".", os.O_PATH | os.O_DIRECTORY)
         try:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(connection.close)
                 connection.setblocking(False)
                 connection.connect(f"/proc/self/fd/{folder}/{self._name}")
-            except BaseException:
-                connection.close()
-                raise
+                undo.pop_all()
             return connection
         finally:
             os.close(folder)
@@ -361,8 +349,7 @@ class _Link:
         if self._socket is None or not self._to_send:
             return
         try:
-            sent = self._socket.send(self._to_send)
-            self._to_send = self._to_send[sent:]
+            self._to_send = self._to_send[self._socket.send(self._to_send) :]
         except BlockingIOError:
             pass
         except OSError:
@@ -391,11 +378,10 @@ def _encode(message: Dict[str, Any]) -> bytes:
 
 
 def _decode(line: bytes) -> Optional[Dict[str, Any]]:
-    try:
+    with contextlib.suppress(ValueError):
         message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
+        return message if isinstance(message, dict) else None
+    return None
 
 
 def _sync(path: Path) -> None:
@@ -408,8 +394,7 @@ def _sync(path: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for root, _, files in os.walk(str(folder), topdown=False):
-        for name in files:
-            path = Path(root, name)
+        for path in (Path(root, name) for name in files):
             if path.is_file() and not path.is_symlink():
                 _sync(path)
         _sync(Path(root))
