@@ -48,14 +48,18 @@ class JobsConfig(Strict):
     """What the node lets jobs do."""
 
     slot_count: Annotated[int, Meta(ge=0)] = 1  # jobs without a GPU that may run at once
-    user: str = ""  # local account of jobs whose file names none
+    user: str = ""  # local account of jobs whose file names none, where there is no users_pool
+    users_pool: tuple[str, ...] = ()  # local accounts of which each job whose file names none has one for itself
     users_allowed: tuple[str, ...] = ()
     allow_same_user: bool = False  # jobs may run as the agent's own user: for a demonstration, never in production
     launcher: Literal["auto", "systemd", "detached"] = (
         "auto"  # what starts jobs; auto: systemd where it started the agent
     )
-    task_count_limit: Count = 16_384  # processes and threads of one job, where systemd starts it; 0: no limit
+    task_count_limit: Count = 16_384  # processes and threads of one job (without systemd: of its account); 0: no limit
+    limits_poll_s: Positive = 10.0  # how often the disk that a job takes is measured (without systemd its memory too)
     devices: tuple[str, ...] = ()  # what jobs may open besides their GPUs there, as DeviceAllow= names it: "/dev/fuse"
+    # All that jobs may require here, with what lies below; empty: each path is looked for.
+    mounts: tuple[Annotated[str, Meta(pattern="^/")], ...] = ()
     poll_s: Positive = 0.5  # how often running jobs and their checkpoint folders are looked at
 
 

@@ -18,11 +18,12 @@ import msgspec
 
 from heliotrope.foundation import failpoints, tls
 from heliotrope.foundation.clock import Clock, SystemClock
-from heliotrope.foundation.errors import Denied, InvalidInput
+from heliotrope.foundation.errors import Denied, InvalidInput, NotFound
 from heliotrope.foundation.identity import Identity, Role
 from heliotrope.foundation.keyring import Keyring
 from heliotrope.foundation.model import Inventory, Versions
 from heliotrope.foundation.sdnotify import Notifier
+from heliotrope.foundation.tickets import Ticket
 from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 from heliotrope.v1 import fleet_pb2 as pb
 
@@ -45,6 +46,7 @@ from .jobs import pythonpath, systemd_launcher
 from .journal import Journal
 from .link import Link
 from .logship import LogShipper
+from .luggage import Luggage
 from .only_one import only_one
 from .orders import Command
 from .power.caps.driver import Driver
@@ -59,7 +61,7 @@ from .transfer.handshake import Address
 from .transfer.result import Progress
 from .transfer.server import ServerOptions, TransferServer
 from .trust import Trust
-from .vault import Vault
+from .vault import Lent, Vault
 
 log = logging.getLogger("heliotrope.agent")
 
@@ -156,12 +158,22 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         held,
     )
     trust = Trust(state_dir / "revocations.json", own, clock)
+    luggage = Luggage(
+        held,
+        Vault(
+            CheckpointRegister(state_dir / "outputs"),
+            Pins(state_dir / "output-pins"),
+            vault.store,
+            held,
+            kind=".outputs",
+        ),
+    )
     server = TransferServer(
         tls.server_context(own),
         _listen(config.transfer.listen),
         name=own.name,
         verify_ticket=trust.verify_ticket,
-        open_source=vault.open_source,
+        open_source=partial(_open_source, vault, luggage),
         open_base=vault.open_base,
         admit=trust.admit,
         options=ServerOptions(
@@ -172,7 +184,11 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         clock=clock,
     )
     told = _Once()
-    launcher = systemd_launcher.choose(config.jobs.launcher, config.jobs.devices)
+    launcher = systemd_launcher.choose(
+        config.jobs.launcher,
+        config.jobs.devices,
+        hidden=(state_dir / "jobs", state_dir / "pins", state_dir / "output-pins"),
+    )
     runner = Runner(
         held=held,
         vault=vault,
@@ -227,9 +243,18 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         launcher=launcher,
         inventory=here,
         fetch_bundle=link.fetch_bundle,
+        running=lambda: {job_id for job_id, _ in runner.leases()},
+        node_id=own.name.id,
+        clock=clock,
     )
     running = Running(
-        held=held, vault=vault, runner=runner, preparer=preparer, clock=clock, ask_lease=session.ask_lease
+        held=held,
+        vault=vault,
+        runner=runner,
+        preparer=preparer,
+        clock=clock,
+        ask_lease=session.ask_lease,
+        luggage=luggage,
     )
     fetcher = Fetcher(
         store=vault.store,
@@ -247,6 +272,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         fetcher=fetcher,
         clock=clock,
         relay=link.relay,
+        luggage=luggage,
     )
     capping = Capping(keeper)
     executor = Executor(
@@ -280,6 +306,14 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
 
 def _threadsafe(loop: asyncio.AbstractEventLoop, tell: Callable[[str], None], job_id: str) -> None:
     loop.call_soon_threadsafe(tell, job_id)
+
+
+def _open_source(vault: Vault, luggage: Luggage, ticket: Ticket, reference: str) -> Lent:
+    """What a peer asks for is a checkpoint, else a job's outputs. Raises NotFound, Denied."""
+    try:
+        return vault.open_source(ticket, reference)
+    except NotFound:
+        return luggage.open_source(ticket, reference)
 
 
 class _Once:

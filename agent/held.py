@@ -3,6 +3,7 @@
 jobs/JOB/record.json          what is held, under which epoch, what is fenced
 jobs/JOB/work/                the job's working directory: its files, its checkpoints, its outputs
 jobs/JOB/received/E-S/        checkpoints that came from other nodes, whole by rename
+jobs/JOB/outgoing, incoming   outputs while they are gathered or arrive
 jobs/JOB/runs/E-A/            one supervisor's folder per (epoch, attempt)
 """
 
@@ -23,6 +24,7 @@ from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import Record
 
 from .checkpoints.walk import open_inside
+from .jobs import runfolder
 
 VERSION = 1
 _ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -40,6 +42,8 @@ class HeldJob(Record):
     lease_s: float | None = None
     fenced_epoch: int = 0  # nothing runs here under this epoch or an older one
     gpu_uuids: tuple[str, ...] = ()
+    user: str = ""  # the account that it was given here; empty: the job file's, else the node's default
+    outputs_digest: bytes = b""  # of the outputs that came with the job last
     version: int = VERSION
 
 
@@ -97,6 +101,11 @@ class HeldJobs:
             os.chown(folder, -1, owner[1])
         folder.chmod(0o700 if owner is None else 0o710)
 
+    def shut(self, job_id: str) -> None:
+        """Nothing of the job runs: its account, which another job may have next, does not get into its folder."""
+        with contextlib.suppress(FileNotFoundError):
+            self.folder(job_id).chmod(0o700)
+
     def owner(self, job_id: str) -> tuple[int, int] | None:
         """(uid, gid) of the job's account, by its folder, which only the agent can replace; None: the agent's own."""
         try:
@@ -138,4 +147,4 @@ class HeldJobs:
         return self.folder(job_id) / "received" / f"{epoch}-{sequence}"
 
     def run(self, job_id: str, epoch: int, attempt: int) -> Path:
-        return self.folder(job_id) / "runs" / f"{epoch}-{attempt}"
+        return self.folder(job_id) / runfolder.RUNS / f"{epoch}-{attempt}"

@@ -32,6 +32,7 @@ def collect(config: AgentConfig, devices: Sequence[Gpu], addresses: Sequence[str
         fingerprint_parts=parts,
         slot_count=config.jobs.slot_count,
         idle_w=model.idle_w if model else 0.0,
+        mounts=config.jobs.mounts,
     )
 
 

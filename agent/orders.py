@@ -37,6 +37,7 @@ class Pull(Record):
     rate_limit_bytes_per_s: int = 0
     replica: bool = False
     spec: JobSpec | None = None  # with a replica: the node need not be prepared for the job
+    outputs: Checkpoint | None = None
 
 
 class RequestCheckpoint(Record):

@@ -8,8 +8,9 @@ import stat
 import tarfile
 import threading
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from heliotrope.foundation import safenames
 from heliotrope.foundation.errors import HeliotropeError, InvalidInput, NotFound
 
 from .checkpoints.walk import Found, identity, open_inside, walk
@@ -37,18 +38,24 @@ async def archive(work: Path, paths: Sequence[str]) -> AsyncIterator[bytes]:
         raise failure[0]
 
 
+def matches(work: Path, pattern: str) -> list[Path]:
+    """What a pattern stands for now, sorted. Raises InvalidInput for one that leaves the job's folder."""
+    if fault := safenames.pattern_fault(pattern):
+        raise InvalidInput(f"field paths: {pattern!r} {fault}")
+    # "." is all there is; a pattern of nothing but dots is none to glob.
+    return sorted(work.glob(pattern) if PurePosixPath(pattern).parts else work.iterdir())
+
+
 def _matches(work: Path, paths: Sequence[str]) -> list[Path]:
     if not paths:
         raise InvalidInput("field outputs: the job file names none; name the paths to fetch")
     root = work.resolve()
     found: list[Path] = []
     for path in paths:
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise InvalidInput(f"field paths: {path!r} leaves the job's folder; name a path inside it")
-        matches = sorted(work.glob(path))
-        if not matches:
+        matching = matches(work, path)
+        if not matching:
             raise NotFound(f"cannot fetch {path!r}: the job has not written it (yet); see `heliotrope job logs`")
-        for match in matches:
+        for match in matching:
             if not match.resolve().is_relative_to(root):
                 raise InvalidInput(
                     f"field paths: {path!r} is a link out of the job's folder; fetch what it points to there"

@@ -26,6 +26,7 @@ from .jobs import runfolder
 from .jobs.launcher import Launcher
 from .jobs.request import RunRequest
 from .jobs.runs import Run
+from .limits import LimitWatch
 from .vault import Vault
 from .watch import CheckpointWatch
 
@@ -59,6 +60,7 @@ class Runner:
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._reports: dict[str, JobReport] = {}
         self._watches: dict[str, tuple[Run, CheckpointWatch]] = {}
+        self._limits: dict[str, tuple[Run, LimitWatch]] = {}
         self._spared: dict[str, tuple[tuple[int, int], ...]] = {}
 
     async def adopt(self) -> None:
@@ -82,6 +84,8 @@ class Runner:
         """Stop watching; the runs go on."""
         for task in self._watchers.values():
             task.cancel()
+        for job_id in list(self._limits):
+            self._end_limit_watch(job_id)
         await asyncio.gather(*self._watchers.values(), return_exceptions=True)
 
     def run(self, job_id: str) -> Run:
@@ -193,9 +197,15 @@ class Runner:
         self._runs.pop(job_id, None)
         self._reports.pop(job_id, None)
         self._watches.pop(job_id, None)
+        self._end_limit_watch(job_id)
         self._spared.pop(job_id, None)
 
     # -- inside
+
+    def _end_limit_watch(self, job_id: str) -> None:
+        _, watch = self._limits.pop(job_id, (None, None))
+        if watch is not None:
+            watch.close()
 
     async def _end_older(self, held: HeldJob, epoch: int, attempt: int) -> None:
         """An earlier attempt must be over before the next begins."""
@@ -223,7 +233,7 @@ class Runner:
             run_dir=str(folder),
             resume_from=resume_from,
             pythonpath_dir=str(self._pythonpath_dir),
-            user=spec.user or self._config.user,
+            user=held.user or spec.user or self._config.user,
             allow_same_user=self._config.allow_same_user,
             gpu_uuids=held.gpu_uuids,
             lease_deadline_boottime_s=deadline_boottime_s,
@@ -276,11 +286,28 @@ class Runner:
             self._tell(job_id)
         if not status.over:
             await watch[1].ask_when_due()
+            await self._limit_watch(run).look()
         report = reports.report(status, run.progress())
         if report != self._reports.get(job_id):
             self._reports[job_id] = report
             self._tell(job_id)
         return status.over
+
+    def _limit_watch(self, run: Run) -> LimitWatch:
+        job_id = run.request.job_id
+        known = self._limits.get(job_id)
+        if known is not None and known[0] is run:
+            return known[1]
+        made = LimitWatch(
+            run,
+            self._held.work(job_id),
+            disk_bytes=self._held.get(job_id).spec.resources.disk_bytes,
+            is_confined=self._launcher.confines,
+            interval_s=self._config.limits_poll_s,
+            clock=self._clock,
+        )
+        self._limits[job_id] = (run, made)
+        return made
 
     def _new_watch(self, run: Run) -> CheckpointWatch:
         """An epoch begins with its first attempt: what a later attempt finds of an earlier one is the epoch's own."""

@@ -27,6 +27,7 @@ from . import orders
 from .capship import CapShipper
 from .executor import Executor
 from .handovers import Handovers
+from .jobs.runs import Run
 from .link import Link
 from .logship import LogShipper
 from .runner import Runner
@@ -134,6 +135,10 @@ class Session:
         self._send(pb.AgentMessage(command_result=wire.to_message(result, pb.CommandResult)))
 
     def send_report(self, report: JobReport) -> None:
+        """The output first: whoever sees that a run ended then sees its last words."""
+        for _, run in self._runner.running_folders():
+            if run.request.job_id == report.job_id and not report.state.alive:
+                self._ship_log(run)
         self._send(pb.AgentMessage(job_report=wire.to_message(report, pb.JobReport)))
 
     def send_progress(self, progress: pb.PullProgress) -> None:
@@ -293,9 +298,12 @@ class Session:
             for event in self._caps.pieces():
                 self._send(pb.AgentMessage(power_cap_event=wire.to_message(event, common_pb2.PowerCapEvent)))
             for _, run in self._runner.running_folders():
-                for piece in self._logs.pieces(run):
-                    self._send(pb.AgentMessage(log_piece=wire.to_message(piece, pb.LogPiece)))
+                self._ship_log(run)
             await asyncio.sleep(SHIP_INTERVAL_S)
+
+    def _ship_log(self, run: Run) -> None:
+        for piece in self._logs.pieces(run):
+            self._send(pb.AgentMessage(log_piece=wire.to_message(piece, pb.LogPiece)))
 
     def _send(self, message: pb.AgentMessage) -> None:
         if self._outgoing is not None:

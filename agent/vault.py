@@ -68,11 +68,15 @@ class Lent:
 class Vault:
     """Safe to use from several threads; every public method leaves a whole state behind."""
 
-    def __init__(self, register: CheckpointRegister, pins: Pins, store: ChunkStore, held: HeldJobs) -> None:
+    def __init__(
+        self, register: CheckpointRegister, pins: Pins, store: ChunkStore, held: HeldJobs, *, kind: str = ""
+    ) -> None:
+        """``kind`` tells the references of two vaults over one store apart."""
         self._register = register
         self._pins = pins
         self._store = store
         self._held = held
+        self._kind = kind
         self._lent: Counter[bytes] = Counter()  # by manifest digest: being sent, so not to be pruned
         self._lent_lock = threading.Lock()
         self._lock = threading.Lock()  # one registration at a time: two of one folder would give two identities
@@ -109,7 +113,7 @@ class Vault:
             except BaseException:
                 self._pins.unpin(pin.name)
                 raise
-            self._store.add_reference(_reference(record), manifest, pin.root)
+            self._store.add_reference(self._reference(record), manifest, pin.root)
             return _checkpoint(record)
 
     def adopt(self, job_id: str, checkpoint: Checkpoint, path: Path, manifest: Manifest) -> None:
@@ -125,7 +129,7 @@ class Vault:
             checkpoint.step,
             checkpoint.created_utc,
         )
-        self._store.add_reference(_reference(record), manifest, path)
+        self._store.add_reference(self._reference(record), manifest, path)
         self._register.adopt(record)
 
     def checkpoints(self, job_id: str) -> tuple[Checkpoint, ...]:
@@ -135,7 +139,7 @@ class Vault:
     def damaged(self, job_id: str) -> tuple[Checkpoint, ...]:
         """Registered here but damaged, oldest first."""
         names = self.damage.names()
-        return tuple(_checkpoint(one) for one in self._register.checkpoints(job_id) if _reference(one) in names)
+        return tuple(_checkpoint(one) for one in self._register.checkpoints(job_id) if self._reference(one) in names)
 
     def is_damaged(self, job_id: str, checkpoint: Checkpoint) -> bool:
         """Whether that very checkpoint is registered here and damaged."""
@@ -146,7 +150,7 @@ class Vault:
         """Every registered checkpoint with its chunks; None where the store lost its manifest."""
         readers = self._store.references()
         everything = (record for job_id in self._register.jobs() for record in self._register.checkpoints(job_id))
-        return [(record, readers.get(_reference(record))) for record in everything]
+        return [(record, readers.get(self._reference(record))) for record in everything]
 
     def find(self, job_id: str, checkpoint: Checkpoint) -> Checkpoint | None:
         """The held checkpoint of that identity and content."""
@@ -195,7 +199,7 @@ class Vault:
 
     def note_whole(self, record: CheckpointRecord) -> None:
         """It was read back whole: whatever was said of it is over."""
-        name = _reference(record)
+        name = self._reference(record)
         if self.damage.find(name) is not None:
             self.damage.remove(name)
             self._hold_again(record)
@@ -217,8 +221,8 @@ class Vault:
             mended.rename(path)
             sync_folder(path.parent)
             sync_folder(mended.parent)
-            self._store.add_reference(_reference(record), manifest, path)
-            self.damage.remove(_reference(record))
+            self._store.add_reference(self._reference(record), manifest, path)
+            self.damage.remove(self._reference(record))
             _remove_tree(aside)
 
     def _distrust(self, name: str) -> None:
@@ -232,13 +236,13 @@ class Vault:
             self._distrust(name)
             return
         for record, _ in self.held():
-            if _reference(record) == name:
+            if self._reference(record) == name:
                 self._hold_again(record)
 
     def _hold_again(self, record: CheckpointRecord) -> None:
-        reader = self._store.references().get(_reference(record))
+        reader = self._store.references().get(self._reference(record))
         if reader is not None:
-            self._store.add_reference(_reference(record), reader.manifest, reader.root)
+            self._store.add_reference(self._reference(record), reader.manifest, reader.root)
 
     def _on_bad_read(self, damaged: CheckpointReader, index: int, error: HeliotropeError) -> None:
         """A peer's read met damage."""
@@ -260,7 +264,7 @@ class Vault:
 
     def _sound(self, job_id: str) -> list[CheckpointRecord]:
         names = self.damage.names()
-        return [record for record in self._register.checkpoints(job_id) if _reference(record) not in names]
+        return [record for record in self._register.checkpoints(job_id) if self._reference(record) not in names]
 
     def _record(self, job_id: str, checkpoint: Checkpoint) -> CheckpointRecord:
         for record in self._register.checkpoints(job_id):
@@ -272,7 +276,7 @@ class Vault:
         )
 
     def _refuse_damaged(self, record: CheckpointRecord) -> None:
-        damage = self.damage.find(_reference(record))
+        damage = self.damage.find(self._reference(record))
         if damage is not None:
             first = damage.chunks[0]
             raise Corrupt(
@@ -337,9 +341,9 @@ class Vault:
 
     def _drop(self, record: CheckpointRecord) -> None:
         self._register.remove(record)
-        self._store.remove_reference(_reference(record))
+        self._store.remove_reference(self._reference(record))
         self._store.collect()
-        self.damage.remove(_reference(record))
+        self.damage.remove(self._reference(record))
         path = Path(record.path)
         for name in self._pins.names():
             if self._root(name) == path:
@@ -348,6 +352,9 @@ class Vault:
         received = self._held.folder(record.job_id) / "received"
         if path.is_relative_to(received):
             shutil.rmtree(path, ignore_errors=True)
+
+    def _reference(self, record: CheckpointRecord) -> str:
+        return reference_name(record.job_id, record.epoch, record.sequence) + self._kind
 
 
 def _remove_tree(path: Path) -> None:
@@ -367,10 +374,6 @@ def _checkpoint(record: CheckpointRecord) -> Checkpoint:
         step=record.step or 0,
         created_utc=record.created_utc,
     )
-
-
-def _reference(record: CheckpointRecord) -> str:
-    return reference_name(record.job_id, record.epoch, record.sequence)
 
 
 def _pin_name(job_id: str, epoch: int, name: str, path: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -24,6 +24,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from heliotrope.foundation import errors, tls, wire
 from heliotrope.foundation.errors import DeadlineExceeded, Denied, HeliotropeError, Incompatible, NotFound, Unreachable
 from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.model import LogOffset, LogStream
 from heliotrope.v1 import common_pb2, identity_pb2, identity_pb2_grpc, operator_pb2_grpc
 from heliotrope.v1 import operator_pb2 as pb
 
@@ -32,6 +33,7 @@ from .connection import Target
 from .messages import Record, names, record
 
 R = TypeVar("R")
+Connect: TypeAlias = "Callable[[], Operator]"
 
 CALL_TIMEOUT_S = 30.0
 ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see heliotrope.coordinator.server.guard
@@ -49,6 +51,17 @@ _HANDSHAKE = re.compile(r"handshake|SSL|TSI_|certificate|Peer name", re.IGNORECA
 def options(command: Callable[..., R]) -> Callable[..., R]:
     """Adds ``--coordinator`` and ``--identity``; the command gets an open ``operator: Operator``."""
 
+    @functools.wraps(command)
+    def wrapped(*args: Any, connect: Connect, **kwargs: Any) -> R:
+        with connect() as operator:
+            return command(*args, operator=operator, **kwargs)
+
+    return connect_option(wrapped)
+
+
+def connect_option(command: Callable[..., R]) -> Callable[..., R]:
+    """The same for a command that may not need a coordinator: it gets ``connect``, which gives an ``Operator``."""
+
     @click.option(
         "--coordinator",
         metavar="HOST:PORT",
@@ -63,8 +76,7 @@ def options(command: Callable[..., R]) -> Callable[..., R]:
     )
     @functools.wraps(command)
     def wrapped(*args: Any, coordinator: str | None, identity_folder: Path | None, **kwargs: Any) -> R:
-        with Operator(connection.find(coordinator, identity_folder)) as operator:
-            return command(*args, operator=operator, **kwargs)
+        return command(*args, connect=lambda: Operator(connection.find(coordinator, identity_folder)), **kwargs)
 
     return wrapped
 
@@ -82,10 +94,14 @@ def request_option(command: Callable[..., R]) -> Callable[..., R]:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """Bytes that a job wrote, as they are."""
+    """Bytes that a job wrote, as they are. ``offsets``: how far its outputs are read with this piece, its own last."""
 
-    is_stderr: bool
     data: bytes
+    offsets: tuple[LogOffset, ...]
+
+    @property
+    def is_stderr(self) -> bool:
+        return bool(self.data) and self.offsets[-1].stream is LogStream.STDERR
 
 
 class Operator:
@@ -170,11 +186,23 @@ class Operator:
     def cancel(self, job: str, *, request_id: str) -> Record:
         return self._call(self._stub.CancelJob, pb.ChangeJobRequest(request_id=request_id, job=job))
 
-    def logs(self, job: str, *, follow: bool, tail_bytes: int) -> Iterator[LogPiece]:
-        """Pieces of output in order; with ``follow`` until the job ended."""
-        request = pb.WatchLogsRequest(job=job, follow=follow, tail_bytes=tail_bytes)
+    def logs(
+        self, job: str, *, follow: bool, tail_bytes: int = 0, offsets: Iterable[LogOffset] = ()
+    ) -> Iterator[LogPiece]:
+        """Pieces of output in order; with ``follow`` until the job ended. ``offsets``: go on after these."""
+        request = pb.WatchLogsRequest(
+            job=job,
+            follow=follow,
+            tail_bytes=tail_bytes,
+            offsets=[wire.to_message(offset, pb.LogOffset) for offset in offsets],
+        )
         for chunk in self._stream(self._stub.WatchLogs, request):
-            yield LogPiece(is_stderr=chunk.stream == common_pb2.LOG_STREAM_STDERR, data=chunk.data)
+            begun = tuple(wire.from_message(offset, LogOffset) for offset in chunk.offsets)
+            stream = LogStream.STDERR if chunk.stream == common_pb2.LOG_STREAM_STDERR else LogStream.STDOUT
+            after = LogOffset(
+                epoch=chunk.epoch, attempt=chunk.attempt, stream=stream, bytes=chunk.offset + len(chunk.data)
+            )
+            yield LogPiece(data=chunk.data, offsets=(*begun, after) if chunk.data else begun)
 
     def outputs(self, job: str, paths: Iterable[str]) -> Iterator[bytes]:
         """The pieces of one tar archive."""
@@ -272,6 +300,8 @@ def translate(error: Any, address: str) -> HeliotropeError:
         return errors.by_name(str(kind))(details)
     if code is grpc.StatusCode.UNAVAILABLE:
         return _unavailable(details, address)
+    if code is grpc.StatusCode.CANCELLED or "RST_STREAM" in details:  # how a stream ends when its server does
+        return Unreachable(f"cannot go on with the coordinator at {address}: it broke off ({details}); ask again")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(
             f"cannot get an answer from the coordinator at {address}: none in time; see its log, or try again"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from heliotrope.foundation.errors import Conflict
 
-from . import client, output, outputs, submission, waiting
-from .client import Operator
+from . import client, following, ignoring, jobtables, output, outputs, submission, waiting
+from .client import Connect, Operator
 from .jobtables import print_job, print_jobs
 from .messages import Record
 from .migration import check_committed, summary, wait_for_migration
@@ -29,23 +30,40 @@ def job() -> None:
 @click.option("--name", metavar="NAME", help="Instead of the name in FILE.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Instead of what FILE says; repeatable.")
 @click.option("--wait", is_flag=True, help="Wait until the job ended; exit code 10 if it failed.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be sent, with sizes.")
+@click.option(
+    "--limit",
+    "limit_bytes",
+    type=click.IntRange(min=0),
+    default=submission.LIMIT_BYTES,
+    show_default=True,
+    metavar="BYTES",
+    help="Refuse files that are more than this together.",
+)
 @client.request_option
-@client.options
+@client.connect_option
 @output.json_option
 def submit(
     *,
-    operator: Operator,
+    connect: Connect,
     path: Path,
     name: str | None,
     overrides: tuple[str, ...],
     wait: bool,
+    dry_run: bool,
+    limit_bytes: int,
     request_id: str,
     as_json: bool,
 ) -> None:
     """Submit the job that FILE describes (docs/job-contract.md), with its files."""
     spec = submission.read(path, (*overrides, *([f'name="{name}"'] if name is not None else [])))
-    collected = submission.collect(path.parent, spec.files)
-    with submission.pack(collected) as archive:
+    ignore = ignoring.load(path.parent)
+    collected = submission.collect(path.parent, spec.files, ignore)
+    if dry_run:
+        jobtables.print_files(submission.sizes(collected), ignore.ignored, as_json=as_json)
+        return
+    submission.check_size(collected, limit_bytes)
+    with connect() as operator, submission.pack(collected) as archive:
         submitted = operator.submit(
             spec,
             digest=archive.digest,
@@ -53,14 +71,14 @@ def submit(
             pieces=archive.pieces(),
             request_id=request_id,
         )
-    if wait:
-        _say(f"submitted {submitted['job_id']} ({spec.name})", as_json=as_json)
-        _finish(operator, submitted["job_id"], timeout_s=None, as_json=as_json)
-    elif as_json:
-        output.print_json(submitted)
-    else:
-        size = output.format_bytes(archive.size_bytes)
-        click.echo(f"{submitted['job_id']}  {spec.name}: {submitted['state']}; files: {len(collected)} in {size}")
+        if wait:
+            _say(f"submitted {submitted['job_id']} ({spec.name})", as_json=as_json)
+            _finish(operator, submitted["job_id"], timeout_s=None, as_json=as_json)
+        elif as_json:
+            output.print_json(submitted)
+        else:
+            size = output.format_bytes(archive.size_bytes)
+            click.echo(f"{submitted['job_id']}  {spec.name}: {submitted['state']}; files: {len(collected)} in {size}")
 
 
 @job.command("list")
@@ -92,9 +110,9 @@ def show(*, operator: Operator, name: str, as_json: bool) -> None:
 @client.options
 def logs(*, operator: Operator, name: str, follow: bool, tail_bytes: int) -> None:
     """Print a job's output over all the nodes it ran on: its stdout to stdout, its stderr to stderr."""
-    for chunk in operator.logs(name, follow=follow, tail_bytes=tail_bytes):
-        stream = sys.stderr.buffer if chunk.is_stderr else sys.stdout.buffer
-        stream.write(chunk.data)
+    for piece in following.pieces(partial(operator.logs, name, follow=follow), tail_bytes=tail_bytes):
+        stream = sys.stderr.buffer if piece.is_stderr else sys.stdout.buffer
+        stream.write(piece.data)
         stream.flush()
 
 

@@ -25,6 +25,23 @@ _JOBS = (
 _SITES = (Column("SITE"), Column("BINDING"), Column("WHY NOT THERE"))
 _RUNS = (Column("EPOCH", right=True), Column("SITE"), Column("NODE"), Column("STARTED"), Column("ENDED"), Column("WHY"))
 
+_FILES = (Column("SIZE", right=True), Column("FILE"))
+
+
+def print_files(sizes: Mapping[str, int], ignored: Mapping[str, str], *, as_json: bool) -> None:
+    """What a submission would send (entry -> bytes), and what it leaves behind (entry -> why)."""
+    total_bytes = sum(sizes.values())
+    if as_json:
+        files = [{"path": path, "size_bytes": size_bytes} for path, size_bytes in sizes.items()]
+        left = [{"path": path, "reason": reason} for path, reason in sorted(ignored.items())]
+        output.print_json({"files": files, "size_bytes": total_bytes, "ignored": left})
+        return
+    rows = [(output.format_bytes(size_bytes), output.printable(path)) for path, size_bytes in sizes.items()]
+    output.print_table(_FILES, rows, empty="no files")
+    for path, reason in sorted(ignored.items()):
+        click.echo(f"left out: {output.printable(path)}, by {reason}")
+    click.echo(f"{len(sizes)} entries, {output.format_bytes(total_bytes)}; nothing was sent")
+
 
 _REPLICAS = (
     Column("REPLICA AT"),

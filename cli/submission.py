@@ -21,10 +21,15 @@ from heliotrope.foundation import config, jobspec
 from heliotrope.foundation.errors import InvalidInput, OutOfSpace
 from heliotrope.foundation.jobspec import JobSpec
 
+from . import ignoring
+from .ignoring import IgnoreRules
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 PIECE_BYTES = 1024**2
+LIMIT_BYTES = 1024**3  # a mistake is larger than this more often than a job's code is
+LARGEST_NAMED = 5
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -36,9 +41,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> JobSpec:
     for override in overrides:
         _lay_over(table, override)
     where = f"{path} with --set" if overrides else str(path)
-    spec = config.parse(table, JobSpec, where=where)
-    jobspec.check(spec, where=where)
-    return spec
+    return jobspec.from_table(table, where=where)
 
 
 def _lay_over(table: dict[str, Any], override: str) -> None:
@@ -62,17 +65,19 @@ def _value(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def collect(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:
-    """What a job file's ``files`` name: archive name -> path, sorted. Folders come with everything below them.
+def collect(folder: Path, patterns: Iterable[str], ignore: IgnoreRules | None = None) -> dict[str, Path]:
+    """What a job file's ``files`` name: archive name -> path, sorted. Folders come with everything below them but what
+    ``ignore`` (default: the folder's own rules) leaves behind.
 
     Raises InvalidInput naming the pattern that matches nothing or leaves the folder, and the file that is neither a
     file, a folder nor a relative link to something among the files.
     """
     root = folder.resolve()
+    ignore = ignore or ignoring.load(root)
     found: dict[str, Path] = {}
     for pattern in patterns:
-        for path in _matches(root, pattern):
-            for inner in _with_contents(path):
+        for path in _matches(root, pattern, ignore):
+            for inner in _with_contents(root, path, ignore):
                 found[inner.relative_to(root).as_posix()] = inner
     found.pop(".", None)  # the folder itself, from files = ["."]
     collected = dict(sorted(found.items()))
@@ -81,7 +86,7 @@ def collect(folder: Path, patterns: Iterable[str]) -> dict[str, Path]:
     return collected
 
 
-def _matches(root: Path, pattern: str) -> list[Path]:
+def _matches(root: Path, pattern: str, ignore: IgnoreRules) -> list[Path]:
     relative = PurePosixPath(pattern)
     if relative.is_absolute() or ".." in relative.parts:
         raise InvalidInput(f"field files: {pattern!r} leaves the job file's folder; name a path inside it")
@@ -95,10 +100,22 @@ def _matches(root: Path, pattern: str) -> list[Path]:
                 raise InvalidInput(
                     f"field files: {pattern!r} goes through the link {parent}; name the files where they really are"
                 )
-    return matches
+    kept = [match for match in matches if not _why_ignored(root, match, ignore)]
+    if not kept:
+        why = _why_ignored(root, matches[0], ignore)
+        raise InvalidInput(
+            f"field files: {pattern!r} is ignored by {why}; leave it out, or take it back with a line "
+            f"'!{matches[0].relative_to(root).as_posix()}' in {ignoring.IGNORE_FILE}"
+        )
+    return kept
 
 
-def _with_contents(path: Path) -> Iterator[Path]:
+def _why_ignored(root: Path, path: Path, ignore: IgnoreRules) -> str:
+    name = path.relative_to(root).as_posix()
+    return "" if name == "." else ignore.why(name, is_folder=path.is_dir() and not path.is_symlink())
+
+
+def _with_contents(root: Path, path: Path, ignore: IgnoreRules) -> Iterator[Path]:
     yield path
     if path.is_symlink() or not path.is_dir():
         return
@@ -107,7 +124,31 @@ def _with_contents(path: Path) -> Iterator[Path]:
         raise InvalidInput(f"field files: cannot read {error.filename}: {error.strerror}; leave it out") from error
 
     for here, folders, files in os.walk(path, onerror=fail):
-        yield from (Path(here, name) for name in (*folders, *files))
+        folders[:] = [name for name in folders if not _why_ignored(root, Path(here, name), ignore)]
+        yield from (Path(here, name) for name in folders)
+        yield from (Path(here, name) for name in files if not _why_ignored(root, Path(here, name), ignore))
+
+
+def sizes(collected: dict[str, Path]) -> dict[str, int]:
+    """The bytes that each entry adds to the archive; nothing for folders and links."""
+    found = {}
+    for name, path in collected.items():
+        status = path.lstat()
+        found[name] = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return found
+
+
+def check_size(collected: dict[str, Path], limit_bytes: int) -> None:
+    """Raises InvalidInput naming the largest entries when they are more than ``limit_bytes`` together."""
+    by_size = sorted(sizes(collected).items(), key=lambda item: (-item[1], item[0]))
+    total_bytes = sum(size_bytes for _, size_bytes in by_size)
+    if total_bytes <= limit_bytes:
+        return
+    largest = ", ".join(f"{name} ({size_bytes} bytes)" for name, size_bytes in by_size[:LARGEST_NAMED] if size_bytes)
+    raise InvalidInput(
+        f"field files: {total_bytes} bytes, more than the {limit_bytes} of --limit; largest: {largest}; ignore them in "
+        f"{ignoring.IGNORE_FILE}, have the nodes hold them (requires), or raise --limit"
+    )
 
 
 def _check_entry(name: str, path: Path, collected: dict[str, Path]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, dataclass_transform
+from typing import Annotated, Any, Literal, dataclass_transform
 
 import msgspec
 from msgspec import Meta
 
-from . import config
+from . import config, safenames
 from .errors import InvalidInput
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -40,7 +40,7 @@ class CheckpointRules(Strict):
 
     directory: str = "checkpoints"  # relative to the working directory; the job sees HELIOTROPE_CHECKPOINT_DIR
     complete: Literal["rename", "marker", "message"] = "rename"
-    marker: str = ""  # file name inside the checkpoint directory's entry, for complete = "marker"
+    marker: str = ""  # bare file name in the checkpoint directory or in its entries, for complete = "marker"
     request: Literal["socket", "signal", "none"] = "socket"
     signal: str = "SIGUSR1"
     interval_s: NotNegative = 0.0  # 0: the job decides by itself; else the agent asks this often
@@ -54,6 +54,13 @@ class CheckpointRules(Strict):
     def replicate_every_s(self) -> float:
         """0: no replicas are made. The text was checked by :func:`check`."""
         return span_s(self.replicate_every) if self.replicate_every else 0.0
+
+
+class Requirement(Strict):
+    """A path of the node that the job reads: a dataset, a mount. Checked there, as the job's account."""
+
+    path: str  # absolute
+    kind: Literal["any", "folder", "file", "mount"] = "any"
 
 
 class Policy(Strict):
@@ -86,12 +93,19 @@ class JobSpec(Strict):
     resources: Resources = Resources()
     checkpoint: CheckpointRules = CheckpointRules()
     outputs: tuple[str, ...] = ()  # fetched by `heliotrope job fetch`, relative to the working directory
+    requires: tuple[Requirement, ...] = ()  # what every node must have already; a bare path in the file is of any kind
     policy: Policy = Policy()
     stopped_codes: tuple[int, ...] = (75,)
     user: str = ""  # local account; empty: the node's default
 
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_REQUIRES_LIMIT = 64  # each is looked at on every node before a start
+_CODE_LIMIT = 255  # the greatest exit code there is
+_SPAN_LIMIT_S = 10.0 * 365 * 86_400
+_SITES = ("sites_allowed", "sites_preferred", "sites_forbidden")
+_SIZES = ("gpu_memory_bytes", "memory_bytes", "disk_bytes")
+_COUNTS = ("gpu_count", "cpu_count")
 
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
@@ -108,50 +122,116 @@ def span_s(text: str) -> float:
 
 def load(path: Path) -> JobSpec:
     """Read and check a job file. Raises InvalidInput naming the file and the field."""
-    spec = config.load(path, JobSpec)
-    check(spec, where=str(path))
+    return from_table(config.read_table(path), where=str(path))
+
+
+def from_table(table: dict[str, Any], *, where: str) -> JobSpec:
+    """A checked job of a job file's table, whose ``requires`` may name bare paths. Raises InvalidInput."""
+    listed = table.get("requires")
+    if isinstance(listed, list):
+        table = {**table, "requires": [{"path": one} if isinstance(one, str) else one for one in listed]}
+    spec = config.parse(table, JobSpec, where=where)
+    check(spec, where=where)
     return spec
 
 
 def check(spec: JobSpec, *, where: str = "job") -> None:
     """The rules that types cannot say. Raises InvalidInput naming the field."""
-
-    def refuse(field: str, cause: str) -> None:
+    for field, cause in (
+        *_word_faults(spec),
+        *_path_faults(spec),
+        *_checkpoint_faults(spec.checkpoint),
+        *_replica_faults(spec),
+        *_number_faults(spec),
+    ):
         raise InvalidInput(f"{where}: field {field}: {cause}")
-
-    if not _NAME.fullmatch(spec.name):
-        refuse("name", f"{spec.name!r} is not a name; use 1-63 of a-z, 0-9, '.', '_' and '-'")
-    for field, paths in (("files", spec.files), ("outputs", spec.outputs)):
-        for path in paths:
-            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-                refuse(field, f"{path!r} leaves the job's folder; name a path inside it")
-    directory = PurePosixPath(spec.checkpoint.directory)
-    if directory.is_absolute() or ".." in directory.parts or directory == PurePosixPath("."):
-        refuse("checkpoint.directory", f"{str(directory)!r} must be a folder inside the working directory")
-    if spec.checkpoint.complete == "marker" and not spec.checkpoint.marker:
-        refuse("checkpoint.marker", 'complete = "marker" needs the marker\'s file name')
-    if spec.checkpoint.request == "signal" and not spec.checkpoint.signal.startswith("SIG"):
-        refuse("checkpoint.signal", f"{spec.checkpoint.signal!r} is not a signal name such as SIGUSR1")
-    _check_replicas(spec, refuse)
-    for name in spec.environment:
-        if name.startswith("HELIOTROPE_"):
-            refuse(f"environment.{name}", "names starting with HELIOTROPE_ are set by the agent; choose another")
-    if 0 in spec.stopped_codes:
-        refuse("stopped_codes", "0 always means finished; leave it out")
     both = set(spec.policy.sites_allowed) & set(spec.policy.sites_forbidden)
     if both:
-        refuse("policy.sites_forbidden", f"{sorted(both)} is also in sites_allowed; decide for one")
+        raise InvalidInput(
+            f"{where}: field policy.sites_forbidden: {sorted(both)} is also in sites_allowed; decide for one"
+        )
 
 
-def _check_replicas(spec: JobSpec, refuse: Callable[[str, str], None]) -> None:
+def _word_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    """Names, and texts that become arguments and variables."""
+    if not _NAME.fullmatch(spec.name):
+        yield "name", f"{spec.name!r} is not a name; use 1-63 of a-z, 0-9, '.', '_' and '-'"
+    if spec.user and (fault := safenames.account_fault(spec.user)):
+        yield "user", f"{spec.user!r} {fault}"
+    if not spec.command[0]:
+        yield "command", "its first word is empty; name the program to run"
+    if spec.prepare and not spec.prepare[0]:
+        yield "prepare", "its first word is empty; name the program to run"
+    for name, value in spec.environment.items():
+        if fault := safenames.variable_fault(name):
+            yield f"environment.{name}", fault
+        if fault := safenames.text_fault(value):
+            yield f"environment.{name}", f"{value!r} {fault}"
+    texts = {"command": spec.command, "prepare": spec.prepare, "resources.gpu_model": (spec.resources.gpu_model,)}
+    texts |= {"policy.deadline": (spec.policy.deadline,)}
+    texts |= {f"policy.{name}": getattr(spec.policy, name) for name in _SITES}
+    for field, words in texts.items():
+        yield from ((field, f"{word!r} {fault}") for word in words if (fault := safenames.text_fault(word)))
+
+
+def _path_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    for field, paths in (("files", spec.files), ("outputs", spec.outputs)):
+        yield from ((field, f"{path!r} {fault}") for path in paths if (fault := safenames.pattern_fault(path)))
+    if len(spec.requires) > _REQUIRES_LIMIT:
+        yield "requires", f"{len(spec.requires)} paths, at most {_REQUIRES_LIMIT}; name the folders that hold them"
+    for one in spec.requires:
+        if fault := safenames.absolute_fault(one.path):
+            yield "requires", f"{one.path!r} {fault}"
+
+
+def _checkpoint_faults(rules: CheckpointRules) -> Iterator[tuple[str, str]]:
+    if fault := safenames.inside_fault(rules.directory):
+        yield "checkpoint.directory", f"{rules.directory!r} {fault}"
+    elif PurePosixPath(rules.directory) == PurePosixPath():
+        yield "checkpoint.directory", f"{rules.directory!r} is the working directory; name a folder inside it"
+    if rules.complete == "marker" and not rules.marker:
+        yield "checkpoint.marker", 'complete = "marker" needs the marker\'s file name'
+    elif rules.marker and (fault := safenames.name_fault(rules.marker)):
+        yield "checkpoint.marker", f"{rules.marker!r} {fault}"
+    if fault := safenames.signal_fault(rules.signal):
+        yield "checkpoint.signal", f"{rules.signal!r} {fault}"
+
+
+def _number_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
+    if 0 in spec.stopped_codes:
+        yield "stopped_codes", "0 always means finished; leave it out"
+    yield from (
+        ("stopped_codes", f"{code} is no exit code; use 1 to {_CODE_LIMIT}")
+        for code in spec.stopped_codes
+        if not 0 <= code <= _CODE_LIMIT
+    )
+    spans = {
+        "checkpoint.interval_s": spec.checkpoint.interval_s,
+        "checkpoint.timeout_s": spec.checkpoint.timeout_s,
+        "policy.lease_s": spec.policy.lease_s,
+        "policy.grace_s": spec.policy.grace_s,
+    }
+    for field, span_s in spans.items():
+        if not span_s <= _SPAN_LIMIT_S:  # not a number compares as false too
+            yield field, f"{span_s} is no span of time; give seconds, at most {_SPAN_LIMIT_S:.0f}"
+    counts = {f"resources.{name}": getattr(spec.resources, name) for name in (*_SIZES, *_COUNTS)}
+    counts |= {"checkpoint.keep_count": spec.checkpoint.keep_count}
+    counts |= {f"policy.{name}": getattr(spec.policy, name) for name in ("restart_limit", "priority")}
+    for field, count in counts.items():
+        limit = 2**63 if field.endswith("_bytes") else 2**31
+        if not -limit < count < limit:
+            yield field, f"{count} is beyond what can be counted; give less than {limit}"
+
+
+def _replica_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
     rules = spec.checkpoint
     if rules.replicate_every:
         try:
             span_s(rules.replicate_every)
         except ValueError as error:
-            refuse("checkpoint.replicate_every", str(error))
+            yield "checkpoint.replicate_every", str(error)
     elif rules.replicate_to or rules.replicas != 1:
-        refuse("checkpoint.replicate_every", 'replicas and replicate_to need it; write how often, say "10m"')
+        yield "checkpoint.replicate_every", 'replicas and replicate_to need it; write how often, say "10m"'
     both = set(rules.replicate_to) & set(spec.policy.sites_forbidden)
     if both:
-        refuse("checkpoint.replicate_to", f"{sorted(both)} is also in policy.sites_forbidden; decide for one")
+        yield "checkpoint.replicate_to", f"{sorted(both)} is also in policy.sites_forbidden; decide for one"

@@ -108,6 +108,15 @@ class LogPiece(Record):
     data: bytes
 
 
+class LogOffset(Record):
+    """How far one output of one run was read."""
+
+    epoch: int
+    attempt: int
+    stream: LogStream
+    bytes: int
+
+
 class Versions(Record):
     """What a side speaks, highest first."""
 
@@ -165,6 +174,7 @@ class Inventory(Record):
     fingerprint_parts: dict[str, str] = {}
     slot_count: int = 1
     idle_w: float = 0.0
+    mounts: tuple[str, ...] = ()  # paths declared for jobs that require them; empty: none is declared
 
 
 class JobReport(Record):
@@ -276,3 +286,4 @@ class CommandResult(Record):
     exit_code: int = 0
     finished_utc: datetime | None = None
     power_caps: tuple[PowerCap, ...] = ()
+    outputs: Checkpoint | None = None

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -101,9 +102,7 @@ class Job:
         Older checkpoints beyond the job file's ``keep_count`` are deleted. Raises RuntimeError on ranks but 0, OSError.
         """
         if self.rank != 0:
-            raise RuntimeError(
-                f"cannot write a checkpoint on rank {self.rank}: rank 0 names it; send the folder from rank 0"
-            )
+            raise RuntimeError(f"cannot write a checkpoint on rank {self.rank}: rank 0 names it; send it the folder")
         self._poll()
         asked, signalled = dict(self._asked), self._signalled
         name = self._free_name(int(step))
@@ -117,9 +116,22 @@ class Job:
             shutil.rmtree(str(temporary), ignore_errors=True)
             raise
         _sync(self.checkpoint_dir)
-        self._answered(asked, signalled)
-        self._announce({"type": "checkpoint", "name": name, "step": int(step)}, list(asked), signalled)
+        self._whole(name, step, asked, signalled)
         self._prune(name)
+
+    def announce(self, name: Union[str, Path], step: Optional[int] = None) -> None:
+        """Say that a checkpoint which other code wrote is whole: the entry ``name`` of :attr:`checkpoint_dir`.
+
+        For trainers that write by themselves (``complete = "message"``). Brings the entry onto the disk, answers open
+        requests, deletes nothing; does nothing on ranks but 0. Raises ValueError (``name`` lies elsewhere), OSError.
+        """
+        if self.rank != 0:
+            return
+        entry = self._entry(Path(name))
+        self._poll()
+        _sync_tree(entry) if entry.is_dir() else _sync(entry)
+        _sync(self.checkpoint_dir)
+        self._whole(entry.name, step, dict(self._asked), self._signalled)
 
     def report(
         self,
@@ -166,29 +178,25 @@ class Job:
             elif kind == "cancel" and isinstance(request_id, str):
                 self._asked.pop(request_id, None)
 
-    def _answered(self, asked: Dict[str, bool], signalled: bool) -> None:
-        """Close what this checkpoint answers; a request that came while it was written stays open."""
+    def _whole(self, name: str, step: Optional[int], asked: Dict[str, bool], signalled: bool) -> None:
+        """Announce it, and close what it answers; a request that came while it was written stays open."""
         self.stop_requested = self.stop_requested or any(asked.values())
-        for request_id in asked:
-            self._asked.pop(request_id, None)
-        if signalled:
-            self._signalled = False
-
-    def _announce(self, message: Dict[str, Any], asked: List[str], signalled: bool) -> None:
-        if self._link is None:
-            return
+        message: Dict[str, Any] = {"type": "checkpoint", "name": name}
+        if step is not None:
+            message["step"] = int(step)
         if asked:
-            message["request_id"] = asked[-1]  # an answer holds for every request before it too
+            message["request_id"] = list(asked)[-1]  # an answer holds for every request before it too
         elif signalled:
             message["requested"] = True
-        self._link.announce(message)
-        self._link.flush(_ANNOUNCE_S)
+        self._asked = {one: stop for one, stop in self._asked.items() if one not in asked}
+        self._signalled = self._signalled and not signalled
+        if self._link is not None:
+            self._link.announce(message)
+            self._link.flush(_ANNOUNCE_S)
 
     def _send_report(self, loss: Any) -> None:
         assert self._link is not None
-        values = dict(self._reported)
-        if loss is not None:
-            values["loss"] = loss
+        values = {**self._reported, **({} if loss is None else {"loss": loss})}
         self._reported = {}
         message: Dict[str, Any] = {"type": "progress"}
         for name, value in values.items():
@@ -196,12 +204,22 @@ class Job:
             message[name] = number if math.isfinite(number) else None
         self._link.send(message)
 
+    def _entry(self, given: Path) -> Path:
+        entry, fault = self.checkpoint_dir / given.name, ""
+        if given.name in ("", "..") or (len(given.parts) > 1 and given.parent.resolve() != entry.parent.resolve()):
+            fault = f"it is not directly in {self.checkpoint_dir}; save it there"
+        elif given.name.startswith(".") or given.name.endswith((".tmp", ".partial")):
+            fault = "such a name means that it is not whole; rename it first"
+        elif entry.is_symlink():
+            fault = "it is a link; announce what it points to"
+        if fault:
+            raise ValueError(f"cannot announce {str(given)!r}: {fault}")
+        return entry
+
     def _free_name(self, step: int) -> str:
-        name, count = f"step-{step:08d}", 1
-        while os.path.lexists(str(self.checkpoint_dir / name)):
-            count += 1
-            name = f"step-{step:08d}.{count}"
-        return name
+        first = f"step-{step:08d}"
+        names = itertools.chain([first], (f"{first}.{count}" for count in itertools.count(2)))
+        return next(name for name in names if not os.path.lexists(str(self.checkpoint_dir / name)))
 
     def _prune(self, newest: str) -> None:
         found: List[Tuple[int, str]] = []
@@ -209,8 +227,7 @@ class Job:
             for entry in os.scandir(str(self.checkpoint_dir)):
                 if _CHECKPOINT.fullmatch(entry.name) and entry.name != newest:
                     found.append((entry.stat().st_mtime_ns, entry.name))
-        found.sort(reverse=True)
-        for _, name in found[self._keep_count - 1 :]:
+        for _, name in sorted(found, reverse=True)[self._keep_count - 1 :]:
             doomed = self.checkpoint_dir / f".{name}.deleted.tmp"
             with contextlib.suppress(OSError):  # renamed first: nobody may take a half-deleted one for whole
                 os.rename(str(self.checkpoint_dir / name), str(doomed))
@@ -254,10 +271,9 @@ class _Link:
         if not self._mine():
             return []
         with self._lock:
-            if not self._connected():
-                return []
-            self._write()
-            self._read()
+            if self._connected():
+                self._write()
+                self._read()
             *lines, self._received = self._received.split(b"\n")
         return [message for message in map(_decode, lines) if message is not None]
 
@@ -275,11 +291,10 @@ class _Link:
         """Send, and send again after a new connection: the supervisor knows a repetition by its name."""
         if self._mine():
             with self._lock:
-                line = _encode(message)
                 known = self._connected()
-                self._last_announcement = line
+                self._last_announcement = _encode(message)
                 if known:
-                    self._to_send += line
+                    self._to_send += self._last_announcement
                     self._write()
 
     def flush(self, timeout_s: float) -> None:
@@ -321,12 +336,11 @@ class _Link:
         folder = os.open(self._folder or ".", os.O_PATH | os.O_DIRECTORY)
         try:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
+            with contextlib.ExitStack() as undo:
+                undo.callback(connection.close)
                 connection.setblocking(False)
                 connection.connect(f"/proc/self/fd/{folder}/{self._name}")
-            except BaseException:
-                connection.close()
-                raise
+                undo.pop_all()
             return connection
         finally:
             os.close(folder)
@@ -335,8 +349,7 @@ class _Link:
         if self._socket is None or not self._to_send:
             return
         try:
-            sent = self._socket.send(self._to_send)
-            self._to_send = self._to_send[sent:]
+            self._to_send = self._to_send[self._socket.send(self._to_send) :]
         except BlockingIOError:
             pass
         except OSError:
@@ -365,11 +378,10 @@ def _encode(message: Dict[str, Any]) -> bytes:
 
 
 def _decode(line: bytes) -> Optional[Dict[str, Any]]:
-    try:
+    with contextlib.suppress(ValueError):
         message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
+        return message if isinstance(message, dict) else None
+    return None
 
 
 def _sync(path: Path) -> None:
@@ -382,8 +394,7 @@ def _sync(path: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     for root, _, files in os.walk(str(folder), topdown=False):
-        for name in files:
-            path = Path(root, name)
+        for path in (Path(root, name) for name in files):
             if path.is_file() and not path.is_symlink():
                 _sync(path)
         _sync(Path(root))

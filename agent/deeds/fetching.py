@@ -13,6 +13,7 @@ from heliotrope.foundation import failpoints
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Corrupt, HeliotropeError, Unreachable
 from heliotrope.foundation.identity import Name
+from heliotrope.foundation.model import Checkpoint
 from heliotrope.foundation.tickets import Ticket
 
 from ..checkpoints.reader import CheckpointReader
@@ -39,6 +40,16 @@ class Ends:
     admit: Admit
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A checkpoint, or what travels like one: the manifest's digest, and where it is to lie, whose."""
+
+    digest: bytes
+    target: Path
+    base: CheckpointReader | None
+    owner: Owner | None
+
+
 class Fetcher:
     """Fetches for one node; all that it receives shares one rate limit."""
 
@@ -61,17 +72,24 @@ class Fetcher:
         self._limiter = Limiter(config.rates().rate(clock), clock)
 
     async def fetch(
-        self, command: Command, order: Pull | Repair, target: Path, base: CheckpointReader | None, owner: Owner | None
+        self,
+        command: Command,
+        order: Pull | Repair,
+        checkpoint: Checkpoint,
+        target: Path,
+        *,
+        base: CheckpointReader | None,
+        owner: Owner | None,
     ) -> PullResult:
-        """The order's checkpoint at ``target``, verified to be the one announced.
+        """``checkpoint``, one that the order names, at ``target``, verified to be the one announced.
 
         Raises Corrupt when it is another, Unreachable when no address of the source answers, and what ``pull`` raises.
         """
-        checkpoint = order.checkpoint
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
 
         def work(cancel: threading.Event) -> PullResult:
-            return self._from_any(command, order, target, base, owner, cancel)
+            wanted = Wanted(checkpoint.manifest_digest, target, base, owner)
+            return self._from_any(command, order, wanted, cancel)
 
         result = await _in_thread(work)
         if result.manifest_digest != checkpoint.manifest_digest:
@@ -112,15 +130,13 @@ class Fetcher:
         self,
         command: Command,
         order: Pull | Repair,
-        target: Path,
-        base: CheckpointReader | None,
-        owner: Owner | None,
+        wanted: Wanted,
         cancel: threading.Event,
     ) -> PullResult:
         last: HeliotropeError = Unreachable(f"node {order.source_node} advertises no address; set transfer.advertise")
         for address in order.source_addresses:
             try:
-                return self._from(address, command, order, target, base, owner, cancel)
+                return self._from(address, command, order, wanted, cancel)
             except Unreachable as error:
                 last = error
         raise last
@@ -130,9 +146,7 @@ class Fetcher:
         address: str,
         command: Command,
         order: Pull | Repair,
-        target: Path,
-        base: CheckpointReader | None,
-        owner: Owner | None,
+        wanted: Wanted,
         cancel: threading.Event,
     ) -> PullResult:
         ends = self._ends()
@@ -149,17 +163,17 @@ class Fetcher:
             name=ends.name,
             ticket=order.ticket,
             verify_ticket=ends.verify_ticket,
-            reference=order.checkpoint.manifest_digest.hex(),
-            destination=target,
+            reference=wanted.digest.hex(),
+            destination=wanted.target,
             store=self._store,
-            base=base,
+            base=wanted.base,
             options=PullOptions(
                 connections=self._config.connections or None,
                 memory_bytes=int(self._config.memory_bytes),
                 reserve_bytes=self._reserve_bytes,
                 give_up_s=self._config.give_up_s,
                 limiter=self._limiter_of(order),
-                owner=owner,
+                owner=wanted.owner,
             ),
             cancel=cancel,
             on_progress=progressed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import HeliotropeError
@@ -12,6 +13,7 @@ from heliotrope.foundation.model import CommandResult, PullReport, RunState
 
 from ..checkpoints.damage import reference_name
 from ..held import HeldJobs
+from ..luggage import Luggage
 from ..orders import Command, Prepare, Pull, Release, Repair, SendOutputs
 from ..outputs import archive
 from ..runner import Runner
@@ -41,6 +43,7 @@ class Moving:
         fetcher: Fetcher,
         clock: Clock,
         relay: Callable[[str, AsyncIterator[bytes]], Awaitable[None]],
+        luggage: Luggage,
     ) -> None:
         self._held = held
         self._vault = vault
@@ -49,6 +52,7 @@ class Moving:
         self._fetcher = fetcher
         self._clock = clock
         self._relay = relay
+        self._luggage = luggage
 
     async def prepare(self, command: Command, order: Prepare) -> CommandResult:
         self._preparer.check_devices(order.spec, order.fingerprint)
@@ -59,22 +63,34 @@ class Moving:
         return self._done(command)
 
     async def pull(self, command: Command, order: Pull) -> CommandResult:
+        """The checkpoint, then the outputs if the order names some; what is here already is not fetched again."""
+        result = await self._pull_checkpoint(command, order)
+        if order.outputs is not None and not self._luggage.has(command.job_id, order.outputs):
+            incoming = self._luggage.incoming(command.job_id)
+            owner = self._preparer.owner_of(command.job_id)
+            brought = await self._fetcher.fetch(command, order, order.outputs, incoming, base=None, owner=owner)
+            await asyncio.to_thread(self._luggage.put, command.job_id, order.outputs)
+            result = brought if result is None else _together(result, brought)
+        return self._done(command, order, result)
+
+    async def _pull_checkpoint(self, command: Command, order: Pull) -> PullResult | None:
         checkpoint = order.checkpoint
         if self._vault.find(command.job_id, checkpoint) is not None:
-            return self._done(command, order)
+            return None
         if self._vault.is_damaged(command.job_id, checkpoint):
             await self._mend(command, order)
-            return self._done(command, order)
+            return None
         if order.replica and order.spec is not None:
             self._preparer.admit(command.job_id, order.spec)
         target = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
         base = self._vault.newest_reader(command.job_id)
-        result = await self._fetcher.fetch(command, order, target, base, self._preparer.owner_of(command.job_id))
+        owner = self._preparer.owner_of(command.job_id)
+        result = await self._fetcher.fetch(command, order, checkpoint, target, base=base, owner=owner)
         await asyncio.to_thread(self._vault.adopt, command.job_id, checkpoint, target, result.manifest)
         self._vault.prune(command.job_id, RECEIVED_KEPT, spare=(checkpoint.key,))
         if order.replica:
             self._runner.tell(command.job_id)  # what it replaces is gone; no run of the job here would say so
-        return self._done(command, order, result)
+        return result
 
     async def repair(self, command: Command, order: Repair) -> CommandResult:
         """What came of it also stays beside the damage, for who asks this node."""
@@ -100,6 +116,7 @@ class Moving:
         await self._runner.fence(command.job_id, command.epoch, grace_s=0.0)
         self._runner.forget(command.job_id)
         await asyncio.to_thread(self._vault.forget_job, command.job_id)
+        await asyncio.to_thread(self._luggage.forget_job, command.job_id)
         await asyncio.to_thread(self._held.remove, command.job_id)
         return self._done(command)
 
@@ -120,7 +137,8 @@ class Moving:
         checkpoint = order.checkpoint
         place = self._held.received(command.job_id, checkpoint.epoch, checkpoint.sequence)
         target = place.with_name(f"{place.name}.mended")
-        result = await self._fetcher.fetch(command, order, target, None, self._preparer.owner_of(command.job_id))
+        owner = self._preparer.owner_of(command.job_id)
+        result = await self._fetcher.fetch(command, order, checkpoint, target, base=None, owner=owner)
         await asyncio.to_thread(self._vault.mend, command.job_id, checkpoint, target, result.manifest)
         log.info(
             "job %s: checkpoint %d.%d mended from %s, %d bytes fetched",
@@ -149,3 +167,15 @@ class Moving:
             pull=report,
             finished_utc=self._clock.utc(),
         )
+
+
+def _together(first: PullResult, second: PullResult) -> PullResult:
+    """One report of two transfers, one after the other."""
+    return replace(
+        first,
+        state_bytes=first.state_bytes + second.state_bytes,
+        wire_bytes=first.wire_bytes + second.wire_bytes,
+        reused_bytes=first.reused_bytes + second.reused_bytes,
+        network_s=first.network_s + second.network_s,
+        cuts=first.cuts + second.cuts,
+    )

@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import math
 import os
-import pwd
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 from heliotrope.foundation import jobspec
-from heliotrope.foundation.errors import Conflict, InvalidInput, JobFailed, NotFound, OutOfSpace
-from heliotrope.foundation.jobspec import JobSpec
+from heliotrope.foundation.clock import Clock, SystemClock
+from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed, NotFound, OutOfSpace
+from heliotrope.foundation.jobspec import JobSpec, Requirement
 from heliotrope.foundation.model import Inventory
 
 from .. import bundle as bundles
+from .. import requirements
+from ..accounts import Accounts
 from ..config import AgentConfig
 from ..held import HeldJob, HeldJobs
 from ..inventory import free_bytes
@@ -28,6 +30,11 @@ from ..jobs.runs import Run
 from ..orders import Bundle
 
 PREPARE_OUTPUT_BYTES = 2000  # of a failed prepare command, in its error
+# A move proves it before anything stops; the start, while the job stands still, need not prove it again.
+PROVEN_S = 600.0
+# The folders of the runs beside the job's own.
+_PREPARE = "prepare"
+_REQUIRES = "requires"
 
 
 class Preparer:
@@ -42,6 +49,9 @@ class Preparer:
         launcher: Launcher,
         inventory: Callable[[], Inventory],
         fetch_bundle: Callable[[str], AsyncIterator[bytes]],
+        running: Callable[[], Collection[str]] = frozenset,
+        node_id: str = "",
+        clock: Clock | None = None,
     ) -> None:
         self._held = held
         self._config = config
@@ -49,26 +59,36 @@ class Preparer:
         self._launcher = launcher
         self._inventory = inventory
         self._fetch_bundle = fetch_bundle
+        self._accounts = Accounts(config.jobs, held, running)
+        self._node_id = node_id
+        self._clock = clock or SystemClock()
+        self._proven_s: dict[tuple[str, tuple[Requirement, ...]], float] = {}
 
     async def ensure(self, job_id: str, spec: JobSpec, bundle: Bundle) -> HeldJob:
         """The job's files are here, unpacked, and its ``prepare`` command succeeded; again does nothing."""
         jobspec.check(spec)  # the coordinator did; whose word is enough to run a job, but not to leave its folder
-        owner = self._owner(spec)  # asked every time: the node's list may have become shorter
+        user = self._accounts.choose(job_id, spec)  # asked every time: the node's lists may have become shorter
+        owner = self._accounts.owner(user)
         held = self._held.find(job_id)
         is_whole = held is not None and held.prepared and held.bundle_digest == bundle.digest
         if held is not None and is_whole and self._belongs_to(job_id, owner):
-            return held if held.spec == spec else self._held.update(job_id, spec=spec)
+            self._held.admit(job_id, owner)
+            await self.check_requires(job_id, spec)  # what was mounted may be gone
+            return held if (held.spec, held.user) == (spec, user) else self._held.update(job_id, spec=spec, user=user)
         if held is None:
-            held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest))
+            held = self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=bundle.digest, user=user))
+        elif held.user != user:
+            held = self._held.update(job_id, user=user)
         self._held.admit(job_id, owner)
         archive = self._held.folder(job_id) / "bundle.tar"
         await bundles.fetch(self._fetch_bundle(job_id), bundle.digest, bundle.size_bytes, archive)
-        await self._end_prepare(job_id)
+        await self._end_aside(job_id, _PREPARE)
         work = self._held.work(job_id)
         if work.exists():
             await asyncio.to_thread(shutil.rmtree, work)
         await asyncio.to_thread(bundles.unpack, archive, work, owner)
         archive.unlink()
+        await self.check_requires(job_id, spec)
         if spec.prepare:
             await self._run_prepare(job_id, spec)
         return self._held.update(job_id, prepared=True, bundle_digest=bundle.digest, spec=spec)
@@ -76,14 +96,15 @@ class Preparer:
     def admit(self, job_id: str, spec: JobSpec) -> None:
         """A place for the job's checkpoints, nothing of it unpacked; again does nothing. Raises as :meth:`ensure`."""
         jobspec.check(spec)
-        owner = self._owner(spec)
         if self._held.find(job_id) is None:
-            self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=b""))
-            self._held.admit(job_id, owner)
+            user = self._accounts.choose(job_id, spec)
+            self._held.put(HeldJob(job_id=job_id, spec=spec, bundle_digest=b"", user=user))
+            self._held.admit(job_id, self._accounts.owner(user))
 
     def owner_of(self, job_id: str) -> tuple[int, int] | None:
         """(uid, gid) that the job's files belong to; None: the agent's own."""
-        return self._owner(self._held.get(job_id).spec)
+        held = self._held.get(job_id)
+        return self._accounts.owner(held.user or self._accounts.choose(job_id, held.spec))
 
     def check_room(self, disk_bytes: int, memory_bytes: int) -> None:
         """Raises OutOfSpace naming what is missing."""
@@ -129,30 +150,36 @@ class Preparer:
         except FileNotFoundError:
             return False
 
-    def _owner(self, spec: JobSpec) -> tuple[int, int] | None:
-        """(uid, gid) of the job's account; None: the agent's own. Raises InvalidInput, Conflict."""
-        jobs = self._config.jobs
-        name = spec.user or jobs.user
-        if not name:
-            if not jobs.allow_same_user:
-                raise Conflict("cannot take the job: it names no user and this node's [jobs] has no default user")
-            return None
-        if spec.user and spec.user not in (*jobs.users_allowed, jobs.user):
-            raise Conflict(f"cannot take the job: user {spec.user!r} is not in this node's jobs.users_allowed")
+    async def check_requires(self, job_id: str, spec: JobSpec) -> None:
+        """Everything the job requires is here, as its account sees it. Raises Conflict naming each that is not."""
+        now_s = self._clock.monotonic_s()
+        if not spec.requires or now_s - self._proven_s.get((job_id, spec.requires), -math.inf) < PROVEN_S:
+            return
+        run = await self._launch_aside(job_id, spec, requirements.command(spec.requires), _REQUIRES)
         try:
-            account = pwd.getpwnam(name)
-        except KeyError as error:
-            raise InvalidInput(f"field user: this node has no account {name!r}; create it or name another") from error
-        if account.pw_uid == 0:
-            raise Conflict("cannot take the job: it would run as root; name an ordinary account")
-        return (account.pw_uid, account.pw_gid) if os.geteuid() == 0 else None
+            status = await run.wait(requirements.ANSWER_S)
+        except DeadlineExceeded as error:
+            paths = ", ".join(one.path for one in spec.requires)
+            raise Conflict(
+                f"requires {paths}: no answer in {requirements.ANSWER_S:.0f} s at node {self._node_id}; "
+                "a mount whose server is gone blocks: mount it anew"
+            ) from error
+        finally:
+            await _end_soon(run)
+        if status.reason != "finished":
+            raise Conflict(f"cannot look for what the job requires: {_how(status)}: {_last_words(run.folder, status)}")
+        said = (run.folder / runfolder.STDOUT).read_text(errors="replace")
+        if faults := requirements.faults(said, self._node_id):
+            raise Conflict("; ".join(faults))
+        self._proven_s = {key: then_s for key, then_s in self._proven_s.items() if now_s - then_s < PROVEN_S}
+        self._proven_s[job_id, spec.requires] = now_s
 
     async def _run_prepare(self, job_id: str, spec: JobSpec) -> None:
         """The job's own ``prepare`` command, run as the job will be: account, sandbox, limits, survival of the agent.
 
         Raises JobFailed with its last words.
         """
-        run = await Run.launch(self._prepare_request(job_id, spec), self._launcher)
+        run = await self._launch_aside(job_id, spec, spec.prepare, _PREPARE)
         try:
             status = await run.wait(math.inf)
         except asyncio.CancelledError:
@@ -161,18 +188,23 @@ class Preparer:
         if status.reason != "finished":
             raise JobFailed(f"the job's prepare command {_how(status)}: {_last_words(run.folder, status)}")
 
-    def _prepare_request(self, job_id: str, spec: JobSpec) -> RunRequest:
+    async def _launch_aside(self, job_id: str, spec: JobSpec, command: tuple[str, ...], name: str) -> Run:
+        """A run beside the job's own; what an earlier one of that name left (the agent was restarted) is ended."""
+        await self._end_aside(job_id, name)
+        return await Run.launch(self._aside_request(job_id, spec, command, name), self._launcher)
+
+    def _aside_request(self, job_id: str, spec: JobSpec, command: tuple[str, ...], name: str) -> RunRequest:
         jobs, work = self._config.jobs, self._held.work(job_id)
         return RunRequest(
             job_id=job_id,
             epoch=0,  # no run of the job yet
             attempt=0,
-            command=spec.prepare,
-            environment=spec.environment,
+            command=command,
+            environment=spec.environment if name == _PREPARE else {},
             working_dir=str(work),
             checkpoint_dir=str(work / spec.checkpoint.directory),
-            run_dir=str(self._prepare_folder(job_id)),
-            user=spec.user or jobs.user,
+            run_dir=str(self._held.folder(job_id) / name),
+            user=self._held.get(job_id).user,
             allow_same_user=jobs.allow_same_user,
             request_mode="none",
             memory_bytes=spec.resources.memory_bytes,
@@ -180,15 +212,18 @@ class Preparer:
             task_count_limit=jobs.task_count_limit,
         )
 
-    def _prepare_folder(self, job_id: str) -> Path:
-        return self._held.folder(job_id) / "prepare"
-
-    async def _end_prepare(self, job_id: str) -> None:
-        """An earlier try may still run (the agent was restarted under it); each try starts anew."""
-        folder = self._prepare_folder(job_id)
+    async def _end_aside(self, job_id: str, name: str) -> None:
+        """Each try starts anew."""
+        folder = self._held.folder(job_id) / name
         with contextlib.suppress(NotFound):
             await Run.open(folder).kill()
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _end_soon(run: Run) -> None:
+    """Kill what still runs, but wait for nothing that the kernel does not let go of."""
+    with contextlib.suppress(DeadlineExceeded, NotFound):
+        await run.kill()
 
 
 def _how(status: RunStatus) -> str:

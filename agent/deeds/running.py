@@ -12,6 +12,7 @@ from heliotrope.foundation.model import Checkpoint, CommandResult, RunState
 from ..held import HeldJobs
 from ..jobs.run_records import RunStatus
 from ..jobs.runs import Run
+from ..luggage import Luggage
 from ..orders import Command, Quiesce, RequestCheckpoint, Resume, Start, Stop
 from ..runner import Runner
 from ..vault import Vault
@@ -34,6 +35,7 @@ class Running:
         preparer: Preparer,
         clock: Clock,
         ask_lease: Callable[[str, int], Awaitable[float]],
+        luggage: Luggage,
     ) -> None:
         self._held = held
         self._vault = vault
@@ -41,6 +43,7 @@ class Running:
         self._preparer = preparer
         self._clock = clock
         self._ask_lease = ask_lease
+        self._luggage = luggage
 
     async def start(self, command: Command, order: Start) -> CommandResult:
         await self._preparer.ensure(command.job_id, order.spec, order.bundle)
@@ -119,6 +122,7 @@ class Running:
             stop_s=self._clock.boottime_s() - whole_boottime_s,
             exit_code=status.exit_code or 0,
             finished_utc=self._clock.utc(),
+            outputs=await asyncio.to_thread(self._luggage.gather, command.job_id, run.request.epoch),
         )
 
     async def _quiesce_unasked(self, command: Command, run: Run, grace_s: float) -> CommandResult:
@@ -140,6 +144,7 @@ class Running:
             stop_s=self._clock.boottime_s() - begun_s,
             exit_code=status.exit_code or 0,
             finished_utc=self._clock.utc(),
+            outputs=await asyncio.to_thread(self._luggage.gather, command.job_id, run.request.epoch),
         )
 
     async def stop(self, command: Command, order: Stop) -> CommandResult:

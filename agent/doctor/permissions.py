@@ -58,7 +58,7 @@ def runner(uid: int, held: frozenset[str], subject: Subject) -> Finding:
     figures = {"uid": uid}
     names = sorted(held)
     jobs = subject.agent.jobs if subject.agent else None
-    wants_users = jobs is not None and bool(jobs.user or jobs.users_allowed)
+    wants_users = jobs is not None and bool(jobs.user or jobs.users_allowed or jobs.users_pool)
     missing = sorted(set(_FOR_JOBS) - held)
     text = f"runs as uid {uid} with {', '.join(names) or 'no capability of use'}"
     if wants_users and uid != 0:
@@ -131,7 +131,7 @@ class Account:
 
 def job_users(jobs: JobsConfig, daemon: Daemon | None, uid: int) -> Iterator[Finding]:
     check = "permissions.job_user"
-    names = [name for name in dict.fromkeys((jobs.user, *jobs.users_allowed)) if name]
+    names = [name for name in dict.fromkeys((jobs.user, *jobs.users_pool, *jobs.users_allowed)) if name]
     if jobs.allow_same_user:
         text = "jobs.allow_same_user: a job may run as the agent itself and read its keys"
         yield warning(

@@ -80,7 +80,10 @@ class Control:
         grace_s = float(message["grace_s"])
         if not (math.isfinite(grace_s) and grace_s >= 0):
             raise ValueError(f"field grace_s: {grace_s} is not a number of seconds from 0")
-        self._supervisor.terminate("stop", grace_s)
+        cause = message.get("cause", "stop")
+        if cause not in ("stop", "limit"):
+            raise ValueError(f"field cause: {cause!r} is neither stop nor limit")
+        self._supervisor.terminate(cause, grace_s, str(message.get("error", "")))
         return {}
 
     def _kill(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended, as its supervisor (or, for a lost one, the agent) wrote it down."""
 
     reason: Literal["finished", "stopped", "failed", "lease_expired", "killed", "lost"]
-    cause: str = ""  # why the supervisor ended it: lease, stop, kill, shutdown; empty: it did not
+    cause: str = ""  # why the supervisor ended it: lease, stop, kill, shutdown, limit; empty: it did not
     exit_code: int | None = None
     signal: int | None = None
     error: str = ""
@@ -48,6 +48,8 @@ def judge(ending: Ending) -> Verdict:
         why = {"shutdown": "because the node shut down"}.get(ending.cause, "on order")
         fault: Fault = "node" if ending.cause == "shutdown" else "none"
         return Verdict(outcome="killed", fault=fault, text=f"ended {why} ({_how(ending)})")
+    if ending.cause == "limit":
+        return Verdict(outcome="failed", fault="job", text=f"ended because {ending.error or 'it passed a limit'}")
     if _by_sigkill(ending):
         return Verdict(outcome="failed", fault="node", text=_killed_text(ending))
     return Verdict(outcome="failed", fault="job", text=ending.error or f"failed: {_how(ending)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import struct
 import time
@@ -28,6 +29,16 @@ def become_subreaper() -> None:
 def die_with_parent() -> None:
     """Have the kernel SIGKILL this process when its parent dies; call it after any change of user. Raises OSError."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def limit_processes(count: int) -> None:
+    """From here on no child may be made while its account has so many processes and threads; 0: no limit.
+
+    The kernel counts all of an account's, other jobs' too, and nothing for root.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if count and (hard == resource.RLIM_INFINITY or count < hard):
+        resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
 
 
 class BootTimer:

@@ -22,7 +22,13 @@ SUPERVISOR = ("-I", "-S", "-B", str(Path(__file__).with_name("supervisor.py")))
 
 
 class Launcher(Protocol):
-    """Brings up the supervisor of a run whose run.json is written, so that it outlives the agent."""
+    """Brings up the supervisor of a run whose run.json is written, so that it outlives the agent.
+
+    ``confines``: whether it has the kernel hold each job to its memory and processes.
+    """
+
+    @property
+    def confines(self) -> bool: ...
 
     async def start(self, request: RunRequest) -> None:
         """Return once the supervisor is on its way. Starting one that already runs does nothing. Raises Unreachable."""
@@ -33,6 +39,8 @@ class DetachedLauncher:
 
     Stopping a systemd unit kills all in its control group all the same; under systemd, use transient services.
     """
+
+    confines = False
 
     def __init__(self, python: str = sys.executable) -> None:
         self._python = python

@@ -131,3 +131,14 @@ def oom_kill_count() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith(b"oom_kill ")), 0)
+
+
+def limit_oom_count(cgroup_root: str = "/sys/fs/cgroup") -> int:
+    """How often this process's own control group came to its memory limit; 0 where there is none to ask."""
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            group = next(line[3:].strip() for line in file if line.startswith("0::"))
+        with open(f"{cgroup_root}{group}/memory.events", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("oom "))
+    except (OSError, StopIteration):
+        return 0

@@ -29,6 +29,7 @@ from .kernel import boottime_s
 VERSION = 1  # of run.json, status.json, events.jsonl and the control socket
 EVENTS_LIMIT_BYTES = 32 * 1024 * 1024  # what a job may make us write; the run's own end is always written
 
+RUNS = "runs"  # the folder of a job that holds those of its runs
 RUN = "run.json"
 STATUS = "status.json"
 EVENTS = "events.jsonl"
@@ -132,3 +133,5 @@ class Parameters:
         self.request_mode: str = read["request_mode"]
         self.signal: str = read["signal"]
         self.log_limit_bytes: int = read["log_limit_bytes"]
+        self.memory_bytes: int = read["memory_bytes"]
+        self.task_count_limit: int = read["task_count_limit"]

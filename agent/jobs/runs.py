@@ -163,6 +163,10 @@ class Run:
         grace_s = self.request.grace_s if grace_s is None else grace_s
         return await self._end("stop", grace_s + _GONE_S, grace_s=grace_s)
 
+    async def fail(self, error: str, grace_s: float) -> RunStatus:
+        """As :meth:`stop`, but the run counts as failed by the job's fault, ``error`` saying why: a limit it passed."""
+        return await self._end("stop", grace_s + _GONE_S, grace_s=grace_s, cause="limit", error=error)
+
     async def kill(self) -> RunStatus:
         """SIGKILL to every process of the job; returns when nothing is left."""
         return await self._end("kill", _GONE_S)

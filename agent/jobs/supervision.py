@@ -46,7 +46,7 @@ from .runlog import OutputLog
 _LEFTOVER_GRACE_S = 2.0  # for processes that outlive the job's own one, after SIGTERM
 _SWEEP_S = 0.05  # between two looks whether everything is gone, at first
 _RETRY_S = 1.0
-CAUSES = ("lease", "stop", "kill", "shutdown")  # why the supervisor ended the job
+CAUSES = ("lease", "stop", "kill", "shutdown", "limit")  # why the supervisor ended the job
 
 
 class Supervisor:
@@ -65,6 +65,7 @@ class Supervisor:
         self._sweep_s = _SWEEP_S
         self._wait_status: int | None = None
         self._oom_before_count = processes.oom_kill_count()
+        self._limit_oom_before_count = processes.limit_oom_count()
         me = processes.read(os.getpid())
         self.status: dict[str, Any] = {
             "version": VERSION,
@@ -117,12 +118,15 @@ class Supervisor:
         self._loop.cancel("save")
         return True
 
-    def terminate(self, cause: str, grace_s: float) -> None:
-        """End the job: SIGTERM to its own process, after ``grace_s`` SIGKILL to all; a later call can only hurry."""
+    def terminate(self, cause: str, grace_s: float, error: str = "") -> None:
+        """End the job: SIGTERM to its own process, after ``grace_s`` SIGKILL to all; a later call can only hurry.
+
+        ``error``: which limit it passed, with the cause "limit".
+        """
         kill_at_s = boottime_s() + grace_s
         if not self.cause:
             self.cause = self.status["cause"] = cause
-            self.status["state"] = "stopping"
+            self.status.update(state="stopping", error=error)
             self.save()
             self._events.add("stopping", cause=cause, grace_s=grace_s)
             self._signal_job(signal.SIGTERM)
@@ -235,6 +239,7 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(self._wait_status or 0)
         exit_code, by_signal = (code, None) if code >= 0 else (None, -code)
         oom_kill_count = processes.oom_kill_count() - self._oom_before_count
+        self._blame_memory(exit_code, by_signal)
         self.status.update(
             state="ended",
             reason=self._reason(exit_code),
@@ -247,6 +252,15 @@ class Supervisor:
         self._save_at_last()
         self._control.close()
 
+    def _blame_memory(self, exit_code: int | None, by_signal: int | None) -> None:
+        """Killed at the limit of its own control group: its own doing, not the node's."""
+        was_killed = by_signal == signal.SIGKILL or exit_code == 128 + signal.SIGKILL
+        limit_bytes = self.parameters.memory_bytes
+        if was_killed and not self.cause and limit_bytes and processes.limit_oom_count() > self._limit_oom_before_count:
+            text = f"it needed more memory than resources.memory_bytes = {limit_bytes}; raise it, or use less"
+            self.cause = "limit"
+            self.status.update(cause="limit", error=text)
+
     def _save_at_last(self) -> None:
         while not (self._events.flush() and self.save()):
             time.sleep(_RETRY_S)
@@ -254,6 +268,8 @@ class Supervisor:
     def _reason(self, exit_code: int | None) -> str:
         if exit_code == 0:
             return "finished"
+        if self.cause == "limit":
+            return "failed"  # also if it asks to be resumed: it would pass the limit again
         if exit_code in self.parameters.stopped_codes:
             return "stopped"
         if self.cause:
@@ -331,6 +347,8 @@ def main(arguments: list[str]) -> int:
         print("usage: supervisor [--detach] RUN_DIR", file=sys.stderr)
         return 2
     folder = os.path.abspath(folders[0])
-    if detached and not detach(folder):
-        return 0
+    if detached:
+        if not detach(folder):
+            return 0
+        kernel.limit_processes(Parameters(folder).task_count_limit)  # inherited by the job; systemd has a better way
     return supervise(folder)

@@ -22,7 +22,7 @@ from asyncio.subprocess import DEVNULL
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from heliotrope.foundation.errors import Denied, Unreachable
+from heliotrope.foundation.errors import Denied, InvalidInput, Unreachable
 
 from . import devices, runfolder
 from .launcher import SUPERVISOR, DetachedLauncher, Launcher, call
@@ -48,16 +48,23 @@ _SANDBOX = (
     "RestrictRealtime=yes",
     "LockPersonality=yes",
     "KeyringMode=private",
+    # Other accounts' processes, the daemons' among them, are not to be seen; the supervisor, of group root, sees all.
+    "ProtectProc=invisible",
     # Only the devices that it was given, see the DeviceAllow= lines.
     "DevicePolicy=closed",
 )
 
 
-def choose(setting: str, extra_devices: tuple[str, ...] = (), environment: Mapping[str, str] = os.environ) -> Launcher:
+def choose(
+    setting: str,
+    extra_devices: tuple[str, ...] = (),
+    environment: Mapping[str, str] = os.environ,
+    hidden: tuple[Path, ...] = (),
+) -> Launcher:
     """``auto``, ``systemd`` or ``detached`` -> launcher. "auto" is "systemd" where systemd itself started this process.
 
     SYSTEMD_EXEC_PID is set by systemd (248 and later) to the pid of what it starts, so a shell's child that inherited
-    it is told apart. Raises Denied when "systemd" is demanded and cannot be.
+    it is told apart. ``hidden``: see :class:`SystemdLauncher`. Raises Denied when "systemd" is demanded and cannot be.
     """
     started_by_systemd = environment.get("SYSTEMD_EXEC_PID") == str(os.getpid()) and os.geteuid() == 0
     if setting == "detached" or (setting == "auto" and not started_by_systemd):
@@ -66,15 +73,26 @@ def choose(setting: str, extra_devices: tuple[str, ...] = (), environment: Mappi
         raise Denied('field jobs.launcher: "systemd" needs root, who alone may start services; write "detached"')
     if not Path("/run/systemd/system").is_dir():
         raise Denied('field jobs.launcher: this machine does not run systemd; write "detached"')
-    return SystemdLauncher(extra_devices=extra_devices)
+    for folder in hidden:
+        if set(str(folder)) & set(":\"'\\\n"):
+            raise InvalidInput(f"field state_dir: systemd cannot be given {str(folder)!r}; use letters, digits and '/'")
+    return SystemdLauncher(extra_devices=extra_devices, hidden=hidden)
 
 
 class SystemdLauncher:
     """Starts each run as the service :func:`unit_name`, which stays when the agent stops, restarts or is upgraded."""
 
-    def __init__(self, python: str = sys.executable, extra_devices: tuple[str, ...] = ()) -> None:
-        """``extra_devices``: what every job may open besides its GPUs, as ``DeviceAllow=`` names it."""
+    confines = True
+
+    def __init__(
+        self, python: str = sys.executable, extra_devices: tuple[str, ...] = (), hidden: tuple[Path, ...] = ()
+    ) -> None:
+        """``extra_devices``: what every job may open besides its GPUs, as ``DeviceAllow=`` names it.
+
+        ``hidden``: folders that hold all jobs' files; of each a job sees only what is its own.
+        """
         self._python = python
+        self._hidden = hidden
         self._extra_devices = extra_devices
 
     async def start(self, request: RunRequest) -> None:
@@ -99,7 +117,7 @@ class SystemdLauncher:
             f"--description=Heliotrope job {request.job_id}",
             f"--slice={SLICE}",
         )
-        properties = (*_SANDBOX, *limits(request), *self._devices(request), *_streams(request))
+        properties = (*_SANDBOX, *limits(request), *self._devices(request), *self._view(request), *_streams(request))
         # systemd puts variables into a command line; a path may hold a dollar of its own.
         command = (self._python, *SUPERVISOR, request.run_dir)
         return (
@@ -112,6 +130,24 @@ class SystemdLauncher:
     def _devices(self, request: RunRequest) -> Iterator[str]:
         for rule in (*devices.rules(request.gpu_uuids), *(f"{name} rw" for name in self._extra_devices)):
             yield f"DeviceAllow={rule}"
+
+    def _view(self, request: RunRequest) -> Iterator[str]:
+        """An empty folder over each hidden one, what is the job's own put back: jobs of one account are strangers."""
+        own = Path(request.run_dir).parent
+        own = own.parent if own.name == runfolder.RUNS else own  # jobs/JOB/runs/E-A, or jobs/JOB/prepare
+        for folder in self._hidden:
+            yield f"TemporaryFileSystem={_quoted(folder)}:mode=0711"
+            if own.is_relative_to(folder):
+                yield f"BindPaths={_quoted(own)}"
+            start = Path(request.resume_from) if request.resume_from else None
+            if start is not None and start.is_relative_to(folder) and not start.is_relative_to(own):
+                # The pin around it: its name is the agent's, that of the checkpoint in it the job's.
+                yield f"BindReadOnlyPaths={_quoted(folder / start.relative_to(folder).parts[0])}"
+
+
+def _quoted(path: Path) -> str:
+    """As systemd reads a path among several: no blank ends it."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def unit_name(request: RunRequest) -> str:

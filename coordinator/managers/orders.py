@@ -59,15 +59,20 @@ def pull(
     checkpoint: Checkpoint,
     source_node: str,
     *,
+    outputs: Checkpoint | None = None,
     standstill: bool = False,
 ) -> model.Pull:
-    """Fetch ``checkpoint`` from ``source_node``; ``standstill``: the job stands meanwhile."""
+    """Fetch ``checkpoint`` from ``source_node``, and the job's ``outputs`` that lie there; ``standstill``: the job
+    stands meanwhile.
+    """
+    state_bytes = checkpoint.state_bytes + (outputs.state_bytes if outputs else 0)
     return model.Pull(
         checkpoint=checkpoint,
         source_addresses=tx.nodes.get(source_node).inventory.transfer_addresses,
         source_node=source_node,
-        ticket=ticket(world, job, migration, source_node, checkpoint.state_bytes, standstill=standstill),
+        ticket=ticket(world, job, migration, source_node, state_bytes, standstill=standstill),
         standstill=standstill,
+        outputs=outputs,
     )
 
 

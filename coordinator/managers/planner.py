@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -217,7 +218,7 @@ class PlannerManager:
             must_leave=drain is not None,
             leave_by_s=leave_by_s,
             takes_turns=drain is not None or job.is_parked,
-            nodes_refused=self._world.refusals(job.job_id),
+            nodes_refused=self._refusals(tx, job),
             gpu_count=job.spec.resources.gpu_count,
             gpu_model=job.spec.resources.gpu_model or job.gpu_model,
             priority=policy.priority,
@@ -230,6 +231,12 @@ class PlannerManager:
             for one in tx.migrations.open()
             if one.step in BEFORE_THE_LEASE_PASSES and one.source_site and one.destination_site
         )
+
+    def _refusals(self, tx: Transaction, job: Job) -> dict[str, str]:
+        """Nodes that cannot take the job, and why: what they declare says so, or they failed at it lately."""
+        lacking = {node.node_id: _lacking(job, node) for node in tx.nodes.all() if node.node_id != job.node_id}
+        declared = {node_id: reason for node_id, reason in lacking.items() if reason}
+        return {**self._world.refusals(job.job_id), **declared}
 
     def _site_of(self, tx: Transaction, node_id: str) -> str:
         node = tx.nodes.find(node_id)
@@ -344,6 +351,16 @@ def _slots_used(tx: Transaction) -> Counter[str]:
             used[node_id] += 1
             used[f"gpu:{node_id}"] += _gpus(job.spec)
     return used
+
+
+def _lacking(job: Job, node: Node) -> str:
+    mounts = node.inventory.mounts
+    path = next((one.path for one in job.spec.requires if mounts and not _is_below(one.path, mounts)), "")
+    return f"requires {path}: not among the mounts that node {node.node_id} declares" if path else ""
+
+
+def _is_below(path: str, mounts: tuple[str, ...]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(mount) for mount in mounts)
 
 
 def _gpus(spec: JobSpec) -> int:

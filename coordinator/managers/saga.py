@@ -280,6 +280,8 @@ class Saga:
             quiesced_utc=self._steps.when(tx, migration.source_node, result),
         )
         tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=migration.source_node, checkpoint=result.checkpoint))
+        job = replace(job, outputs=result.outputs, outputs_node=migration.source_node)
+        tx.jobs.put(job)
         if migration.kind is MigrationKind.PAUSE:
             self._steps.paused(tx, job, migration)
             return
@@ -299,7 +301,10 @@ class Saga:
 
     def _send(self, tx: Transaction, job: Job, migration: Migration, source_node: str) -> None:
         assert migration.checkpoint is not None
-        order = orders.pull(self._world, tx, job, migration, migration.checkpoint, source_node, standstill=True)
+        outputs = job.outputs if job.outputs_node == source_node else None
+        order = orders.pull(
+            self._world, tx, job, migration, migration.checkpoint, source_node, outputs=outputs, standstill=True
+        )
         timeout_s = self._world.config.saga.sending_timeout_s
         node = migration.destination_node
         self._order(tx, job, migration, MigrationStep.SENDING, node, order, timeout_s)

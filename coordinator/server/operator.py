@@ -203,7 +203,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
     async def WatchLogs(self, request: pb.WatchLogsRequest, context: Context) -> AsyncIterator[pb.LogChunk]:
         job = await self._engine.run(lambda tx: tx.jobs.resolve(request.job), ensure=False)
-        async for chunk in follow(self._engine, self._logs, job.job_id, request.follow, request.tail_bytes):
+        async for chunk in follow(self._engine, self._logs, job.job_id, request):
             yield chunk
 
     async def FetchOutputs(self, request: pb.FetchOutputsRequest, context: Context) -> AsyncIterator[pb.OutputChunk]:

@@ -68,6 +68,8 @@ class Job(Record):
     fingerprint: str = ""
     save_s: float | None = None  # as measured at its last stop and start: inputs of the next decision
     load_s: float | None = None
+    outputs: Checkpoint | None = None  # what it had written of its outputs when it stopped last
+    outputs_node: str = ""  # where that was
     wire_ratio: float | None = None  # wire bytes sent while it stood, per state byte
     drained_from: str = ""  # the drain of this node stops, or stopped, it; empty again once it has a new holder
 
@@ -258,6 +260,7 @@ class Pull(Record, tag="pull"):
     rate_limit_bytes_per_s: int = 0
     replica: bool = False
     spec: JobSpec | None = None
+    outputs: Checkpoint | None = None
 
 
 class RequestCheckpoint(Record, tag="request_checkpoint"):

@@ -21,6 +21,8 @@ from heliotrope.agent.jobs.exits import Ending, judge
         (Ending(reason="failed", signal=9), "failed", "node", "someone"),
         (Ending(reason="failed", signal=9, oom_kill_count=1), "failed", "node", "out-of-memory"),
         (Ending(reason="failed", exit_code=137, oom_kill_count=2), "failed", "node", "out-of-memory"),
+        (Ending(reason="failed", cause="limit", signal=9, error="its files take 2 bytes"), "failed", "job", "2 bytes"),
+        (Ending(reason="failed", cause="limit", exit_code=75, error="its files"), "failed", "job", "its files"),
         (Ending(reason="lease_expired", cause="lease", signal=9), "failed", "node", "lease"),
         (Ending(reason="killed", cause="stop", signal=15), "killed", "none", "on order"),
         (Ending(reason="killed", cause="shutdown", signal=15), "killed", "node", "shut down"),

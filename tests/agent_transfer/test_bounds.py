@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proxy import Proxy
 
 from heliotrope.agent.checkpoints.reader import CheckpointReader
 from heliotrope.agent.checkpoints.scan import build
@@ -17,7 +18,6 @@ from heliotrope.agent.transfer.partial import UNSYNCED_BYTES
 from heliotrope.agent.transfer.result import PullOptions
 
 from .conftest import Fleet, Site
-from .proxy import Proxy
 
 CHUNK_BYTES = 4 << 20
 # Peak resident sizes: ru_maxrss survives an exec, so a child of a large test process would begin with the parent's.

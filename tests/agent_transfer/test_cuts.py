@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proxy import Proxy
 
 from heliotrope.agent.transfer.partial import folder_of
 from heliotrope.agent.transfer.result import PullOptions
 from heliotrope.foundation.errors import HeliotropeError, Unreachable
 
 from .conftest import Fleet, Site
-from .proxy import Proxy
 
 SIZE_BYTES = 24_000_000
 CHUNK_BYTES = 4 << 20

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from proxy import Proxy
 
 from heliotrope.agent.transfer.growth import SPAN_S, Growth
 from heliotrope.agent.transfer.result import PullOptions
 
 from .conftest import Site
-from .proxy import Proxy
 
 LIMIT = 16
 

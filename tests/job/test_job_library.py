@@ -230,6 +230,35 @@ def test_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     supervisor.close()
 
 
+def test_what_other_code_wrote_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = Supervisor(tmp_path / "s")
+    folder = tmp_path / "c"
+    monkeypatch.setenv("HELIOTROPE_SOCKET", str(tmp_path / "s"))
+    monkeypatch.setenv("HELIOTROPE_CHECKPOINT_DIR", str(folder))
+    job = heliotrope_job.connect()
+    supervisor.accept()
+    (folder / "checkpoint-500" / "shard").mkdir(parents=True)
+    (folder / "checkpoint-500" / "shard" / "0.bin").write_bytes(b"x")
+    (folder / "last.ckpt").write_bytes(b"y")
+    (folder / "link").symlink_to("last.ckpt")
+    job.announce("last.ckpt")  # of itself, nobody asked
+    assert supervisor.read() == {"type": "checkpoint", "name": "last.ckpt"}
+    supervisor.say(type="checkpoint", request_id="a", stop=False)
+    supervisor.say(type="checkpoint", request_id="b", stop=True)
+    assert job.checkpoint_due()
+    job.announce(folder / "checkpoint-500", 500)
+    assert supervisor.read() == {"type": "checkpoint", "name": "checkpoint-500", "step": 500, "request_id": "b"}
+    assert job.stop_requested and not job.checkpoint_due()
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-500", "last.ckpt", "link"]
+    for wrong in ("", "..", "checkpoint-500/shard", tmp_path / "s", ".x", "x.tmp", "link"):
+        with pytest.raises(ValueError, match="cannot announce"):
+            job.announce(wrong)
+    with pytest.raises(FileNotFoundError):
+        job.announce("gone")
+    job.close()
+    supervisor.close()
+
+
 def test_a_lost_supervisor_never_raises_and_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = Supervisor(tmp_path / "s")
     monkeypatch.setenv("HELIOTROPE_SOCKET", str(tmp_path / "s"))

@@ -63,6 +63,48 @@ def test_a_job_has_its_own_and_nothing_else(services: Services) -> None:
     assert found["tmp"] == ["mine"]
 
 
+NEIGHBOUR = """
+import json, os, pathlib
+jobs = pathlib.Path(os.environ["HELIOTROPE_SOCKET"]).parents[3]
+own = os.environ["HELIOTROPE_JOB_ID"]
+seen = {}
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        seen[pid] = os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        pass
+def tried(call):
+    try:
+        call()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+print(json.dumps({
+    "own": sorted(os.listdir(jobs / own / "work"))[:1],
+    "other": tried(lambda: os.stat(jobs / "OTHER")),
+    "work": tried(lambda: os.listdir(jobs / "OTHER" / "work")),
+    "write": tried(lambda: open(jobs / "OTHER" / "work" / "x", "w")),
+    "pins": tried(lambda: os.listdir(jobs.parent / "pins")),
+    "foreign": sorted({uid for uid in seen.values() if uid != os.getuid()}),
+    "module": __import__("heliotrope.job").job.PROTOCOL,
+}))
+"""
+
+
+def test_jobs_of_one_account_do_not_see_each_others_folders(services: Services) -> None:
+    other = services.submit("neighbour", [*TINY, "--steps", "100000"])
+    services.unit(other)
+    job_id = services.submit("nosy", [PYTHON, "-c", NEIGHBOUR.replace("OTHER", other)])
+    ended = services.ended(job_id)
+    assert ended["state"] == "FINISHED", f"{services.logs(job_id)}\n{services.story()}"
+    found = json.loads(services.logs(job_id))
+    services.ask("job", "cancel", other)
+    assert found["own"] and found["module"] == 1
+    assert [found[name] for name in ("other", "work", "write")] == ["FileNotFoundError"] * 3
+    assert found["pins"] in ("PermissionError", "FileNotFoundError")
+    assert found["foreign"] == [], "processes of other accounts are to be seen"
+
+
 def test_limits_are_the_job_files(services: Services) -> None:
     resources = {"memory_bytes": 300_000_000, "cpu_count": 2}
     job_id = services.submit("limited", [*TINY, "--steps", "100000"], resources=resources, policy={"grace_s": 3.0})
@@ -83,9 +125,11 @@ def test_memory_beyond_the_limit_is_the_jobs_failure(services: Services) -> None
     job_id = services.submit(
         "greedy", [PYTHON, "-c", hog], resources={"memory_bytes": 100_000_000}, policy={"restart_limit": 0}
     )
-    assert services.ended(job_id)["state"] == "FAILED"
+    ended = services.ended(job_id)
+    assert (ended["state"], ended["fault"]) == ("FAILED", "job")
+    assert "more memory than resources.memory_bytes = 100000000" in ended["message"]
     record = services.status(job_id)
-    assert (record["signal"], record["cause"]) == (9, "") and record["oom_kill_count"] >= 1
+    assert (record["signal"], record["cause"]) == (9, "limit") and record["oom_kill_count"] >= 1
 
 
 @pytest.mark.parametrize("user", ["root", "daemon"])

@@ -97,6 +97,18 @@ def test_a_job_without_a_gpu_gets_no_node(driver: Path) -> None:
     assert "DeviceAllow" not in properties(SystemdLauncher().command(request()))
 
 
+def test_of_the_folders_of_all_jobs_one_sees_its_own() -> None:
+    launcher = SystemdLauncher(hidden=(Path("/s/jobs"), Path("/s/my pins")))
+    given = properties(launcher.command(request(resume_from='/s/my pins/p-1/x" /etc"')))
+    assert given["TemporaryFileSystem"] == ["/s/jobs:mode=0711", '"/s/my pins":mode=0711']
+    assert given["BindPaths"] == ["/s/jobs/j-1"]
+    assert given["BindReadOnlyPaths"] == ['"/s/my pins/p-1"']
+    beside = properties(
+        launcher.command(request(run_dir="/s/jobs/j-1/prepare", resume_from="/s/jobs/j-1/received/1-2"))
+    )
+    assert beside["BindPaths"] == ["/s/jobs/j-1"] and "BindReadOnlyPaths" not in beside
+
+
 def test_extra_devices_are_for_every_job() -> None:
     command = SystemdLauncher(extra_devices=("/dev/fuse",)).command(request())
     assert properties(command)["DeviceAllow"] == ["/dev/fuse rw"]

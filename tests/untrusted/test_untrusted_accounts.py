@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 from blake3 import blake3
 
+from heliotrope.agent.accounts import Accounts
 from heliotrope.agent.config import AgentConfig, JobsConfig
 from heliotrope.agent.deeds.preparing import Preparer
 from heliotrope.agent.held import HeldJob, HeldJobs
@@ -253,3 +255,45 @@ async def _ask(folder: Path, python: str, source: str) -> None:
         assert waiting.state == "open" and "none of this job's" in waiting.error
     finally:
         await run.kill()
+
+
+# -- an account for each job
+
+
+def test_each_job_of_a_pool_has_an_account_for_itself(folder: Path, stranger_python: str) -> None:
+    """Also in time: what is left of an ended job is shut before its account is given away."""
+    held, running = HeldJobs(folder / "jobs"), set[str]()
+    jobs = JobsConfig(users_pool=("nobody", "games"), users_allowed=("daemon",))
+    accounts = Accounts(jobs, held, lambda: running)
+
+    def take(job_id: str) -> str:
+        user = accounts.choose(job_id, SPEC)
+        held.put(HeldJob(job_id=job_id, spec=SPEC, bundle_digest=b"", user=user, epoch=1))
+        held.admit(job_id, accounts.owner(user))
+        running.add(job_id)
+        return user
+
+    assert [take("j-1"), take("j-2")] == ["nobody", "games"]
+    assert accounts.choose("j-3", msgspec.structs.replace(SPEC, user="daemon")) == "daemon"
+    with pytest.raises(Conflict, match=r"all 2 accounts of this node's jobs\.users_pool have jobs"):
+        take("j-3")
+    running.remove("j-1")
+    assert take("j-3") == "nobody"
+    assert _reads(stranger_python, folder / "jobs" / "j-3") and not _reads(stranger_python, folder / "jobs" / "j-1")
+    with pytest.raises(Conflict, match="its account 'nobody' has another job now"):
+        take("j-1")
+    running.remove("j-3")
+    assert take("j-1") == "nobody"
+    assert _reads(stranger_python, folder / "jobs" / "j-1") and not _reads(stranger_python, folder / "jobs" / "j-3")
+
+
+def _reads(python: str, job: Path) -> bool:
+    """Whether the account gets through the job's folder to what lies in it."""
+    (job / "work").mkdir(exist_ok=True)
+    (job / "work").chmod(0o755)
+    account = pwd.getpwnam(STRANGER)
+    command = [python, "-c", f"import os; os.listdir({str(job / 'work')!r})"]
+    done = subprocess.run(
+        command, user=account.pw_uid, group=account.pw_gid, extra_groups=[], capture_output=True, check=False
+    )
+    return done.returncode == 0

@@ -214,7 +214,7 @@ class Policy(_message.Message):
     def __init__(self, sites_allowed: _Optional[_Iterable[str]] = ..., sites_preferred: _Optional[_Iterable[str]] = ..., sites_forbidden: _Optional[_Iterable[str]] = ..., movable: bool = ..., alpha: _Optional[float] = ..., deadline: _Optional[str] = ..., priority: _Optional[int] = ..., same_fingerprint: bool = ..., disconnect: _Optional[str] = ..., lease: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_limit: _Optional[int] = ..., grace: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., on_loss: _Optional[str] = ...) -> None: ...
 
 class JobSpec(_message.Message):
-    __slots__ = ("name", "command", "files", "environment", "prepare", "resources", "checkpoint", "outputs", "policy", "stopped_codes", "user")
+    __slots__ = ("name", "command", "files", "environment", "prepare", "resources", "checkpoint", "outputs", "policy", "stopped_codes", "user", "requires")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +233,7 @@ class JobSpec(_message.Message):
     POLICY_FIELD_NUMBER: _ClassVar[int]
     STOPPED_CODES_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
+    REQUIRES_FIELD_NUMBER: _ClassVar[int]
     name: str
     command: _containers.RepeatedScalarFieldContainer[str]
     files: _containers.RepeatedScalarFieldContainer[str]
@@ -244,7 +245,16 @@ class JobSpec(_message.Message):
     policy: Policy
     stopped_codes: _containers.RepeatedScalarFieldContainer[int]
     user: str
-    def __init__(self, name: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., files: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., prepare: _Optional[_Iterable[str]] = ..., resources: _Optional[_Union[Resources, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRules, _Mapping]] = ..., outputs: _Optional[_Iterable[str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., stopped_codes: _Optional[_Iterable[int]] = ..., user: _Optional[str] = ...) -> None: ...
+    requires: _containers.RepeatedCompositeFieldContainer[Requirement]
+    def __init__(self, name: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., files: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., prepare: _Optional[_Iterable[str]] = ..., resources: _Optional[_Union[Resources, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRules, _Mapping]] = ..., outputs: _Optional[_Iterable[str]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., stopped_codes: _Optional[_Iterable[int]] = ..., user: _Optional[str] = ..., requires: _Optional[_Iterable[_Union[Requirement, _Mapping]]] = ...) -> None: ...
+
+class Requirement(_message.Message):
+    __slots__ = ("path", "kind")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    kind: str
+    def __init__(self, path: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class Bundle(_message.Message):
     __slots__ = ("digest", "size_bytes")

@@ -83,7 +83,7 @@ class Hello(_message.Message):
     def __init__(self, versions: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., site: _Optional[str] = ..., boot_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., inventory: _Optional[_Union[Inventory, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[JobReport, _Mapping]]] = ..., spool_id: _Optional[str] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., handover_count: _Optional[int] = ...) -> None: ...
 
 class Inventory(_message.Message):
-    __slots__ = ("hostname", "cpu_count", "memory_bytes", "disk_free_bytes", "gpus", "transfer_addresses", "fingerprint", "fingerprint_parts", "slot_count", "idle_w")
+    __slots__ = ("hostname", "cpu_count", "memory_bytes", "disk_free_bytes", "gpus", "transfer_addresses", "fingerprint", "fingerprint_parts", "slot_count", "idle_w", "mounts")
     class FingerprintPartsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class Inventory(_message.Message):
     FINGERPRINT_PARTS_FIELD_NUMBER: _ClassVar[int]
     SLOT_COUNT_FIELD_NUMBER: _ClassVar[int]
     IDLE_W_FIELD_NUMBER: _ClassVar[int]
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
     hostname: str
     cpu_count: int
     memory_bytes: int
@@ -111,7 +112,8 @@ class Inventory(_message.Message):
     fingerprint_parts: _containers.ScalarMap[str, str]
     slot_count: int
     idle_w: float
-    def __init__(self, hostname: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., transfer_addresses: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., slot_count: _Optional[int] = ..., idle_w: _Optional[float] = ...) -> None: ...
+    mounts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, hostname: _Optional[str] = ..., cpu_count: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., transfer_addresses: _Optional[_Iterable[str]] = ..., fingerprint: _Optional[str] = ..., fingerprint_parts: _Optional[_Mapping[str, str]] = ..., slot_count: _Optional[int] = ..., idle_w: _Optional[float] = ..., mounts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Gpu(_message.Message):
     __slots__ = ("uuid", "model", "memory_bytes")
@@ -269,7 +271,7 @@ class Prepare(_message.Message):
     def __init__(self, spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., bundle: _Optional[_Union[_common_pb2.Bundle, _Mapping]] = ..., disk_bytes: _Optional[int] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class Pull(_message.Message):
-    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket", "standstill", "rate_limit_bytes_per_s", "replica", "spec")
+    __slots__ = ("checkpoint", "source_addresses", "source_node", "ticket", "standstill", "rate_limit_bytes_per_s", "replica", "spec", "outputs")
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +280,7 @@ class Pull(_message.Message):
     RATE_LIMIT_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     checkpoint: _common_pb2.Checkpoint
     source_addresses: _containers.RepeatedScalarFieldContainer[str]
     source_node: str
@@ -286,7 +289,8 @@ class Pull(_message.Message):
     rate_limit_bytes_per_s: int
     replica: bool
     spec: _common_pb2.JobSpec
-    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., standstill: bool = ..., rate_limit_bytes_per_s: _Optional[int] = ..., replica: bool = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ...) -> None: ...
+    outputs: _common_pb2.Checkpoint
+    def __init__(self, checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., source_addresses: _Optional[_Iterable[str]] = ..., source_node: _Optional[str] = ..., ticket: _Optional[bytes] = ..., standstill: bool = ..., rate_limit_bytes_per_s: _Optional[int] = ..., replica: bool = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., outputs: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ...) -> None: ...
 
 class RequestCheckpoint(_message.Message):
     __slots__ = ()
@@ -377,7 +381,7 @@ class UncapPower(_message.Message):
     def __init__(self, cap_id: _Optional[str] = ..., device: _Optional[str] = ..., operator: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class CommandResult(_message.Message):
-    __slots__ = ("command_id", "error", "checkpoint", "run_state", "pull", "save", "stop", "load", "exit_code", "finished", "power_caps")
+    __slots__ = ("command_id", "error", "checkpoint", "run_state", "pull", "save", "stop", "load", "exit_code", "finished", "power_caps", "outputs")
     COMMAND_ID_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -389,6 +393,7 @@ class CommandResult(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     POWER_CAPS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     command_id: str
     error: _common_pb2.Error
     checkpoint: _common_pb2.Checkpoint
@@ -400,7 +405,8 @@ class CommandResult(_message.Message):
     exit_code: int
     finished: _timestamp_pb2.Timestamp
     power_caps: _containers.RepeatedCompositeFieldContainer[_common_pb2.PowerCap]
-    def __init__(self, command_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., run_state: _Optional[_Union[_common_pb2.RunState, str]] = ..., pull: _Optional[_Union[PullReport, _Mapping]] = ..., save: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stop: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., load: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., finished: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_caps: _Optional[_Iterable[_Union[_common_pb2.PowerCap, _Mapping]]] = ...) -> None: ...
+    outputs: _common_pb2.Checkpoint
+    def __init__(self, command_id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., run_state: _Optional[_Union[_common_pb2.RunState, str]] = ..., pull: _Optional[_Union[PullReport, _Mapping]] = ..., save: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., stop: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., load: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., finished: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_caps: _Optional[_Iterable[_Union[_common_pb2.PowerCap, _Mapping]]] = ..., outputs: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ...) -> None: ...
 
 class PullReport(_message.Message):
     __slots__ = ("state_bytes", "wire_bytes", "reused_bytes", "duration", "connections", "cuts")

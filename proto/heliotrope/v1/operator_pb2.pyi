@@ -525,28 +525,46 @@ class ChangeJobRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., job: _Optional[str] = ...) -> None: ...
 
 class WatchLogsRequest(_message.Message):
-    __slots__ = ("job", "follow", "tail_bytes")
+    __slots__ = ("job", "follow", "tail_bytes", "offsets")
     JOB_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
     job: str
     follow: bool
     tail_bytes: int
-    def __init__(self, job: _Optional[str] = ..., follow: bool = ..., tail_bytes: _Optional[int] = ...) -> None: ...
+    offsets: _containers.RepeatedCompositeFieldContainer[LogOffset]
+    def __init__(self, job: _Optional[str] = ..., follow: bool = ..., tail_bytes: _Optional[int] = ..., offsets: _Optional[_Iterable[_Union[LogOffset, _Mapping]]] = ...) -> None: ...
+
+class LogOffset(_message.Message):
+    __slots__ = ("epoch", "attempt", "stream", "bytes")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    attempt: int
+    stream: _common_pb2.LogStream
+    bytes: int
+    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., stream: _Optional[_Union[_common_pb2.LogStream, str]] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class LogChunk(_message.Message):
-    __slots__ = ("epoch", "attempt", "node_id", "data", "stream")
+    __slots__ = ("epoch", "attempt", "node_id", "data", "stream", "offset", "offsets")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    OFFSETS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     attempt: int
     node_id: str
     data: bytes
     stream: _common_pb2.LogStream
-    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., node_id: _Optional[str] = ..., data: _Optional[bytes] = ..., stream: _Optional[_Union[_common_pb2.LogStream, str]] = ...) -> None: ...
+    offset: int
+    offsets: _containers.RepeatedCompositeFieldContainer[LogOffset]
+    def __init__(self, epoch: _Optional[int] = ..., attempt: _Optional[int] = ..., node_id: _Optional[str] = ..., data: _Optional[bytes] = ..., stream: _Optional[_Union[_common_pb2.LogStream, str]] = ..., offset: _Optional[int] = ..., offsets: _Optional[_Iterable[_Union[LogOffset, _Mapping]]] = ...) -> None: ...
 
 class FetchOutputsRequest(_message.Message):
     __slots__ = ("job", "paths")

@@ -213,14 +213,15 @@ class OperatorServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchLogs(self, request, context):
-        """idempotent; over all the nodes the job ran on, in order
+        """idempotent; over all the nodes the job ran on, in order;
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchOutputs(self, request, context):
-        """idempotent; one tar archive, straight from the node
+        """after a cut, from the offsets that the watcher came to
+        idempotent; one tar archive, straight from the node
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
