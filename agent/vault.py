@@ -77,6 +77,7 @@ class Vault:
                 return known
             pin = self._pins.pin(_pin_name(job_id, epoch, path.name, path), path, self._held.owner(job_id))
             try:
+                before = self.newest_reader(job_id)
                 manifest = scan.build(pin.root, threads=DIGEST_THREADS)
                 record = self._register.add(
                     job_id,
@@ -87,6 +88,7 @@ class Vault:
                     state_bytes=manifest.state_bytes,
                     step=step,
                     created_utc=datetime.fromtimestamp(path.lstat().st_mtime, UTC),
+                    unchanged_bytes=manifests.shared_bytes(manifest, before.manifest) if before else None,
                 )
             except BaseException:
                 self._pins.unpin(pin.name)
@@ -106,6 +108,7 @@ class Vault:
             checkpoint.state_bytes,
             checkpoint.step,
             checkpoint.created_utc,
+            checkpoint.unchanged_bytes,
         )
         self._store.add_reference(_reference(record), manifest, path)
         self._register.adopt(record)
@@ -223,6 +226,7 @@ def _checkpoint(record: CheckpointRecord) -> Checkpoint:
         state_bytes=record.state_bytes,
         step=record.step or 0,
         created_utc=record.created_utc,
+        unchanged_bytes=record.unchanged_bytes,
     )
 
 

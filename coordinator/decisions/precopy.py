@@ -6,7 +6,8 @@ none is taken. It pays where the base is much older than a round takes, or where
 
 Cost, in seconds of standstill: the save of a fresh checkpoint (the job stands for it), and ``alpha`` times the
 seconds for which the round keeps the destination's window waiting and for which the job could run on the energy of
-sending. ``alpha`` is the exchange rate that the job's policy states: so many seconds of standstill per second of window.
+sending. ``alpha`` is the exchange rate that the job's policy states: so many seconds of standstill are worth one of
+the window.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ ROUNDS_LIMIT = 4
 class Standing:
     """Where the pre-copy of one move stands. Ages: seconds of work since the checkpoint was made.
 
-    ``newest_age_s``: of a younger checkpoint that the source holds already, None if there is none. ``window_s``: what is
-    left of the destination's window, None if the move does not hang on one. ``sending_s_per_byte``: seconds of the job's
-    own power that a byte on the link costs, 0 if unknown.
+    ``newest_age_s``: of a younger checkpoint that the source holds already, None if there is none. ``window_s``: what
+    is left of the destination's window, None if the move does not hang on one. ``sending_s_per_byte``: seconds of the
+    job's own power that a byte on the link costs, 0 if unknown.
     """
 
     model: WireModel

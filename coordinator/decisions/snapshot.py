@@ -60,10 +60,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job. ``site`` is where it runs or where its newest checkpoint lies; empty: nowhere yet.
 
     ``wire_bytes`` is what is left to send while the job stands (S after pre-copy, deduplication and coding), by
-    destination where known; ``move_wire_bytes`` what the whole move sends, pre-copy included. ``downtime_s`` is the standstill besides transfer and load, the last save
-    (``save_s``) included. ``power_w`` is dynamic: what the job adds to its node's idle draw; ``standing_power_w`` what
-    of it stays while the job stands. ``moves_count`` counts moves in the last 24 h. ``must_leave``: its node is
-    drained.
+    destination where known; ``move_wire_bytes`` what the whole move sends, pre-copy included. ``downtime_s`` is the
+    standstill besides transfer and load, the last save (``save_s``) included. ``power_w`` is dynamic: what the job adds
+    to its node's idle draw; ``standing_power_w`` what of it stays while the job stands. ``moves_count`` counts moves in
+    the last 24 h. ``must_leave``: its node is drained.
     """
 
     job_id: str

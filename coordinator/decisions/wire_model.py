@@ -51,7 +51,8 @@ class WireModel:
 
     def delta_bytes(self, state_bytes: float, age_s: float) -> float:
         """Wire bytes to where a base ``age_s`` seconds of work older is; never more than a full copy."""
-        return state_bytes * min(self.full_ratio, self.delta_ratio * max(age_s, LEAST_AGE_S) ** self.exponent)
+        grown = math.exp(self.exponent * _ln_age(age_s))
+        return state_bytes * min(self.full_ratio, self.delta_ratio * grown)
 
 
 def fit(samples: Sequence[WireSample], unchanged_ratio: float | None = None) -> WireModel:
