@@ -107,7 +107,9 @@ def test_what_costs_more_is_not_done_rather(one: Standing, factor: float) -> Non
         assert not precopy.decide(replace(one, rounds_count=one.rounds_count + 1)).again
 
 
-@given(st.floats(0.01, 0.8), st.floats(0.0, 1.0), st.lists(st.floats(2.0, 1000.0), min_size=6, max_size=12, unique=True))
+@given(
+    st.floats(0.01, 0.8), st.floats(0.0, 1.0), st.lists(st.floats(2.0, 1000.0), min_size=6, max_size=12, unique=True)
+)
 def test_a_job_s_law_is_found_from_its_transfers(at_1_s: float, exponent: float, ages_s: list[float]) -> None:
     true = [at_1_s * age_s**exponent for age_s in ages_s]
     samples = [

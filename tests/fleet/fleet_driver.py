@@ -90,7 +90,7 @@ class Operator:
         self._channel = fleet.channel()
         self.stub = fleet.stub()
 
-    def until(self, call: Callable[[], T | None], what: str, timeout_s: float = 30.0) -> T:
+    def until(self, call: Callable[[], T | None], what: str, timeout_s: float = RUN_TIMEOUT_S) -> T:
         """Repeat ``call`` until it gives something; a coordinator that is away is waited for."""
         deadline_s = time.monotonic() + timeout_s
         last = "nothing"
