@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,16 @@ def fleet_of(folder: Path, **planner: float) -> LocalFleet:
     return two_nodes(folder, planner=planner)
 
 
+def show(fleet: LocalFleet, migration_id: str) -> str:
+    """What a person sees of a migration."""
+    program = Path(sys.executable).with_name("heliotrope")
+    target = ["--coordinator", fleet.address, "--identity", str(fleet.folder / "identities" / "operator")]
+    line = [str(program), "migration", "show", migration_id, *target]
+    done = subprocess.run(line, check=True, capture_output=True, text=True)
+    print(done.stdout)  # pytest shows it where the test fails
+    return done.stdout
+
+
 def moved(operator: Operator, arguments: tuple[str, ...], truth: Truth) -> pb.Migration:
     """The job's one move from a to b, after it ended bit-exact."""
     job_id = operator.submit(tiny_spec(*arguments))
@@ -43,11 +55,36 @@ def test_a_frozen_base_travels_before_the_standstill(folder: Path, truth: Truth)
         operator = Operator(fleet)
         operator.nodes_connected()
         migration = moved(operator, FROZEN_BASE, truth)
+        shown = show(fleet, migration.migration_id)
     assert migration.standstill_wire_bytes < 0.05 * migration.state_bytes
     assert migration.wire_bytes > 0.95 * migration.state_bytes, "the base had to travel once"
     (only,) = migration.rounds
     assert only.wire_bytes == migration.wire_bytes - migration.standstill_wire_bytes
     assert not only.HasField("base_age") and "no further round" in only.verdict
+    assert not migration.HasField("expected"), "it had no checkpoint before: nothing was known of its size"
+    assert only.verdict in shown and "AND THEN" in shown
+
+
+def test_the_second_move_is_expected_as_the_first_one_went(folder: Path, truth: Truth) -> None:
+    arguments = ("--steps", "300", *FROZEN_BASE[2:])
+    with fleet_of(folder, default_bandwidth_bytes_per_s=1e7) as fleet:
+        fleet.start_all()
+        operator = Operator(fleet)
+        operator.nodes_connected()
+        operator.submit(tiny_spec(*arguments))
+        operator.reached(5)
+        assert operator.migration_ended(operator.move("b")) == "COMMITTED", operator.story()
+        migration_id = operator.move("a")
+        assert operator.migration_ended(migration_id) == "COMMITTED", operator.story()
+        shown = show(fleet, migration_id)
+        operator.ended()
+        assert operator.digest() == truth(arguments)
+        migration = operator.migration(migration_id)
+    expected = migration.expected
+    assert 0.5 < expected.standstill_wire_bytes / migration.standstill_wire_bytes < 2, migration
+    assert expected.wire_bytes < 0.1 * migration.state_bytes, "the frozen base is there still"
+    assert expected.standstill.ToTimedelta().total_seconds() > 0
+    assert "in a standstill of" in shown
 
 
 def test_what_changes_everywhere_takes_no_useless_second_round(folder: Path, truth: Truth) -> None:
