@@ -99,6 +99,7 @@ class Vault:
                 return known
             pin = self._pins.pin(_pin_name(job_id, epoch, path.name, path), path, self._held.owner(job_id))
             try:
+                before = self.newest_reader(job_id)
                 manifest = scan.build(pin.root, threads=DIGEST_THREADS)
                 record = self._register.add(
                     job_id,
@@ -109,6 +110,7 @@ class Vault:
                     state_bytes=manifest.state_bytes,
                     step=step,
                     created_utc=datetime.fromtimestamp(path.lstat().st_mtime, UTC),
+                    unchanged_bytes=manifests.shared_bytes(manifest, before.manifest) if before else None,
                 )
             except BaseException:
                 self._pins.unpin(pin.name)
@@ -128,6 +130,7 @@ class Vault:
             checkpoint.state_bytes,
             checkpoint.step,
             checkpoint.created_utc,
+            checkpoint.unchanged_bytes,
         )
         self._store.add_reference(self._reference(record), manifest, path)
         self._register.adopt(record)
@@ -373,6 +376,7 @@ def _checkpoint(record: CheckpointRecord) -> Checkpoint:
         state_bytes=record.state_bytes,
         step=record.step or 0,
         created_utc=record.created_utc,
+        unchanged_bytes=record.unchanged_bytes,
     )
 
 

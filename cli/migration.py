@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from heliotrope.foundation.errors import HeliotropeError
@@ -23,6 +25,19 @@ _COLUMNS = (
     Column("STATE", right=True),
     Column("WIRE", right=True),
     Column("CAUSE"),
+)
+
+
+# Of the rounds of pre-copy. EXPECTED: to be sent while the job stands, had it been stopped after that round.
+_ROUND_COLUMNS = (
+    Column("ROUND", right=True),
+    Column("CHECKPOINT"),
+    Column("BASE", right=True),
+    Column("WIRE", right=True),
+    Column("REUSED", right=True),
+    Column("TOOK", right=True),
+    Column("EXPECTED", right=True),
+    Column("AND THEN"),
 )
 
 
@@ -60,6 +75,9 @@ def show(*, operator: Operator, migration_id: str, follow: bool, as_json: bool) 
         _print_steps(found["steps"], 0)
     click.echo()
     output.print_fields(_fields(found))
+    if found["rounds"]:
+        click.echo()
+        output.print_table(_ROUND_COLUMNS, [_round(*one) for one in enumerate(found["rounds"], start=1)], empty="")
 
 
 def wait_for_migration(operator: Operator, migration_id: str, *, quiet: bool) -> Record:
@@ -135,6 +153,7 @@ def _fields(found: Record) -> list[tuple[str, str]]:
         ("sent", f"{output.format_bytes(found['wire_bytes'])}, {_standing(found)} of it while the job stood"),
         ("standstill", _known(found["standstill_s"])),
         ("  network part", _known(found["standstill_network_s"])),
+        ("expected", _expected(found["expected"])),
         ("progress", _progress(found)),
     ]
     return [(name, value) for name, value in fields if value]
@@ -143,6 +162,36 @@ def _fields(found: Record) -> list[tuple[str, str]]:
 def _place(found: Record, side: str) -> str:
     node, site = found[f"{side}_node"], found[f"{side}_site"]
     return f"{node} at {site}" if node else site
+
+
+def _expected(expected: Record | None) -> str:
+    """The plan's figures, and how far off those of the job's earlier moves were."""
+    if expected is None:
+        return ""
+    standing = output.format_bytes(expected["standstill_wire_bytes"])
+    text = (
+        f"{output.format_bytes(expected['wire_bytes'])}, {standing} of it in a standstill of "
+        f"{output.format_seconds(expected['standstill_s'])}"
+    )
+    if not expected["error_count"]:
+        return text
+    spread = expected["error_spread"]
+    within = "" if spread is None else f", spread x{math.exp(spread):.2f}"
+    moves = f"{expected['error_count']} earlier move{'s' if expected['error_count'] > 1 else ''}"
+    return f"{text} ({moves}: x{math.exp(expected['error_mean']):.2f} of what was expected{within})"
+
+
+def _round(number: int, one: Record) -> tuple[str, ...]:
+    return (
+        str(number),
+        f"{one['epoch']}.{one['sequence']}",
+        "none" if one["base_age_s"] is None else f"{output.format_seconds(one['base_age_s'])} older",
+        "-" if one["wire_bytes"] is None else output.format_bytes(one["wire_bytes"]),
+        "-" if one["reused_bytes"] is None else output.format_bytes(one["reused_bytes"]),
+        "-" if one["duration_s"] is None else output.format_seconds(one["duration_s"]),
+        output.format_bytes(one["left_bytes"]),
+        one["verdict"],
+    )
 
 
 def _standing(found: Record) -> str:

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import sys
 import time
 from array import array
@@ -25,8 +26,9 @@ MULTIPLIER, INCREMENT = 6364136223846793005, 1442695040888963407  # Knuth's MMIX
 class State:
     """The words, the value carried from word to word, and the number of steps done."""
 
-    def __init__(self, size_kb: int, seed: int) -> None:
+    def __init__(self, size_kb: int, seed: int, frozen_kb: int = 0) -> None:
         self.step, self.carry = 0, seed & MASK
+        self.frozen = random.Random(seed).randbytes(frozen_kb * 1024)
         self.words = array("Q", bytes(size_kb * 1024))
         self._mix()
 
@@ -43,10 +45,11 @@ class State:
         self.carry = carry
 
     def digest(self) -> str:
-        return hashlib.sha256(self.words.tobytes() + self.carry.to_bytes(8, "little")).hexdigest()
+        return hashlib.sha256(self.words.tobytes() + self.carry.to_bytes(8, "little") + self.frozen).hexdigest()
 
     def save(self, folder: Path) -> None:
         (folder / "state.bin").write_bytes(self.words.tobytes())
+        (folder / "frozen.bin").write_bytes(self.frozen)
         (folder / "meta.json").write_text(json.dumps({"step": self.step, "carry": self.carry, "digest": self.digest()}))
 
     def load(self, folder: Path) -> None:
@@ -54,6 +57,7 @@ class State:
         meta = json.loads((folder / "meta.json").read_text())
         self.step, self.carry = meta["step"], meta["carry"]
         self.words = array("Q", (folder / "state.bin").read_bytes())
+        self.frozen = (folder / "frozen.bin").read_bytes()
         if self.digest() != meta["digest"]:
             raise SystemExit(f"cannot resume from {folder}: its digest does not match; restore it from another copy")
 
@@ -63,6 +67,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--steps", type=int, default=100)
     add("--state-kb", type=int, default=256, help="size of the state, in KiB; all of it changes in each step")
+    add("--frozen-kb", type=int, default=0, help="size of a part that never changes, in KiB, as the base under a LoRA")
     add("--step-s", type=float, default=0.0, help="least duration of a step")
     add("--seed", type=int, default=1)
     add("--checkpoint-every", type=int, default=0, metavar="N", help="steps; 0: only on request")
@@ -116,7 +121,7 @@ def run(job: heliotrope_job.Job, state: State, options: argparse.Namespace) -> N
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     job = heliotrope_job.connect()
-    state = State(options.state_kb, options.seed)
+    state = State(options.state_kb, options.seed, options.frozen_kb)
     if job.resume_from:
         state.load(job.resume_from)
     run(job, state, options)

@@ -135,6 +135,7 @@ class Checkpoint(Record):
     state_bytes: int
     step: int = 0
     created_utc: datetime | None = None
+    unchanged_bytes: int | None = None  # that the checkpoint before it at its node has, too; None: there was none
 
     @property
     def key(self) -> tuple[int, int]:

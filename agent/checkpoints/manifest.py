@@ -70,6 +70,12 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True):
         return [(entry, chunk) for entry in self.entries for chunk in entry.chunks]
 
 
+def shared_bytes(manifest: Manifest, other: Manifest) -> int:
+    """How many of ``manifest``'s data bytes lie in chunks that ``other`` has, too."""
+    there = {chunk.digest for _, chunk in other.places()}
+    return sum(chunk.size_bytes for _, chunk in manifest.places() if chunk.digest in there)
+
+
 def encode(manifest: Manifest) -> bytes:
     """Version byte and msgpack arrays: one manifest, one spelling."""
     return bytes([MANIFEST_VERSION]) + msgspec.msgpack.encode(manifest)

@@ -30,7 +30,8 @@ class CheckpointRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     manifest_digest: str
     state_bytes: int
     step: int | None = None
-    created_utc: datetime | None = None  # for people only
+    created_utc: datetime | None = None  # for people and expectations; never an identity
+    unchanged_bytes: int | None = None  # None: no checkpoint before it was here
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -75,6 +76,7 @@ class CheckpointRegister:
         state_bytes: int,
         step: int | None = None,
         created_utc: datetime | None = None,
+        unchanged_bytes: int | None = None,
     ) -> CheckpointRecord:
         """Register a checkpoint made here and give it the next sequence number; durable on return.
 
@@ -97,6 +99,7 @@ class CheckpointRegister:
                 state_bytes,
                 step,
                 created_utc,
+                unchanged_bytes,
             )
             held.checkpoints.append(record)
             held.next_sequence += 1

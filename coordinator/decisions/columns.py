@@ -30,6 +30,7 @@ class JobColumns:
     state_bytes: Floats
     wire_bytes: Floats
     wire_overrides: tuple[tuple[int, int, float], ...]  # (job, site, bytes), few
+    move_wire_bytes: Floats  # 0: no pre-copy
     save_s: Floats
     load_s: Floats
     downtime_s: Floats
@@ -166,6 +167,7 @@ def _job_columns(
             for site, size in job.wire_bytes_by_site.items()
             if site in index
         ),
+        move_wire_bytes=column("move_wire_bytes"),
         save_s=column("save_s"),
         load_s=column("load_s"),
         downtime_s=column("downtime_s"),

@@ -48,6 +48,8 @@ class PairTerms(msgspec.Struct, frozen=True, kw_only=True):
     feasible_time: bool
     feasible_energy: bool
     pair_class: str  # A, B, C, or empty without a window history
+    move_wire_bytes: float | None = None  # as in a record of before pre-copy was expected
+    staging_s: float | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ def _pair(terms: PairTerms) -> list[str]:
         f"T_transfer = S_wire / B = {size(terms.wire_bytes)} / {size(terms.bandwidth_bytes_per_s)}/s"
         f"{f' + latency {seconds(terms.latency_s)}' if terms.latency_s else ''} = {seconds(terms.transfer_s)}"
         f" (all of S = {size(terms.state_bytes)}: {seconds(terms.paper_transfer_s)})",
+        *_staging(terms),
         f"T_transfer + T_load + T_downtime = {seconds(terms.transfer_s)} + {seconds(terms.load_s)} + "
         f"{seconds(terms.downtime_s)} = {seconds(terms.disruption_s)} {sign} alpha x T_energy = "
         f"{terms.alpha:.2f} x {seconds(terms.window_s)} = {seconds(terms.alpha_window_s)}: {word}",
@@ -96,6 +97,17 @@ def _pair(terms: PairTerms) -> list[str]:
         f" {percent(terms.destination_nonrenewable_ratio)} there)",
         f"  net                       {joules(terms.net_j)}: {worth}",
         f"  repaid after              {or_never(terms.break_even_s)}",
+    ]
+
+
+def _staging(terms: PairTerms) -> list[str]:
+    """What is sent while the job runs on; nothing to say where nothing is."""
+    if terms.move_wire_bytes is None or terms.move_wire_bytes <= terms.wire_bytes:
+        return []
+    before_bytes = terms.move_wire_bytes - terms.wire_bytes
+    return [
+        f"before that, the job running: {size(before_bytes)} in {seconds(terms.staging_s)}; "
+        f"S_move = {size(terms.move_wire_bytes)} in all"
     ]
 
 

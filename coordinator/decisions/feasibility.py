@@ -8,14 +8,15 @@ with ``T_energy`` what is left of the renewable window at the *destination*; and
 moving is repaid by the renewable energy gained. The second condition's formulas, and all that follows, are **ours**:
 
 - ``T_transfer = S_wire / B + latency``: what is left to send while the job stands, not all of the state. Both times
-  are returned; the inequality uses this one.
-- cost [non-renewable J] = saving ``P t_save PUE_src g_src`` + sending ``S_wire e_net (g_src + g_dst) / 2`` + loading
+  are returned; the inequality uses this one. ``S_move >= S_wire`` is all that the move sends, and
+  ``T_staging = (S_move - S_wire) / B`` the time for which the job runs on at its source meanwhile.
+- cost [non-renewable J] = saving ``P t_save PUE_src g_src`` + sending ``S_move e_net (g_src + g_dst) / 2`` + loading
   ``P t_load PUE_dst g_dst`` + standing ``P_stand T_disruption PUE_src g_src``, with ``g`` the site's non-renewable
   share now.
 - gain rate = ``P (PUE_src mean(g_src) - PUE_dst mean(g_dst))``: the same GPU model does the same work per second at the
   same *dynamic* power ``P``; the means are from now over min(T_energy, remaining run time, horizon, how far both
   forecasts reach). They hang on neither S nor B, so that a faster link never makes a pair look worse.
-- gain = gain rate x gain span, the span being that time or T_energy - T_disruption, whichever is shorter.
+- gain = gain rate x gain span, the span being that time or T_energy - T_staging - T_disruption, whichever is shorter.
 - leaving again costs as much as coming, if the job outlasts the span; net = gain - cost - leaving, worth it iff > 0;
   break-even time = (cost + leaving) / gain rate.
 - class A: feasible for the shortest window of the destination's history (5th percentile), B: for its longest but not
@@ -46,6 +47,7 @@ class Terms:
 
     state_bytes: Floats
     wire_bytes: Floats
+    move_wire_bytes: Floats  # all of the move, pre-copy included
     bandwidth_bytes_per_s: Floats
     latency_s: Floats
     transfer_s: Floats
@@ -53,6 +55,7 @@ class Terms:
     load_s: Floats
     downtime_s: Floats
     disruption_s: Floats
+    staging_s: Floats  # pre-copy, the job runs on
     window_s: Floats
     alpha: Floats
     alpha_window_s: Floats
@@ -131,6 +134,7 @@ def _time(columns: Columns, rows: slice) -> dict[str, Floats]:
         bandwidth[source < 0] = 0.0
     wire = _wire_bytes(columns, rows)
     state = jobs.state_bytes[rows, None]
+    move_wire = np.maximum(jobs.move_wire_bytes[rows, None], wire)
     met = bandwidth > 0
     transfer = np.where(met, wire / bandwidth + latency, np.inf)
     paper_transfer = np.where(met, state / bandwidth + latency, np.inf)
@@ -141,6 +145,7 @@ def _time(columns: Columns, rows: slice) -> dict[str, Floats]:
     return {
         "state_bytes": state,
         "wire_bytes": wire,
+        "move_wire_bytes": move_wire,
         "bandwidth_bytes_per_s": bandwidth,
         "latency_s": latency,
         "transfer_s": transfer,
@@ -148,6 +153,7 @@ def _time(columns: Columns, rows: slice) -> dict[str, Floats]:
         "load_s": load,
         "downtime_s": downtime,
         "disruption_s": disruption,
+        "staging_s": np.where(met, (move_wire - wire) / bandwidth, np.inf),
         "window_s": window,
         "alpha": alpha,
         "alpha_window_s": alpha_window,
@@ -180,7 +186,7 @@ def _energy(columns: Columns, rows: slice, time: dict[str, Floats]) -> dict[str,
 
     saving = power * jobs.save_s[rows, None] * pue_source * share_source
     e_net = columns.links.e_net_j_per_byte[source]
-    sending = time["wire_bytes"] * e_net * ((share_source + share_destination) * 0.5)
+    sending = time["move_wire_bytes"] * e_net * ((share_source + share_destination) * 0.5)
     loading = (power * jobs.load_s[rows, None]) * (pue_destination * share_destination)
     standing = np.where(
         np.isinf(disruption), 0.0, disruption * (jobs.standing_power_w[rows, None] * pue_source * share_source)
@@ -189,7 +195,8 @@ def _energy(columns: Columns, rows: slice, time: dict[str, Floats]) -> dict[str,
 
     reach = _reach(columns, rows)
     mean_source, mean_destination = _means(columns, source, reach)
-    span = np.maximum(np.minimum(reach, sites.window_s[None, :] - disruption), 0.0)
+    left = sites.window_s[None, :] - (time["staging_s"] + disruption)
+    span = np.maximum(np.minimum(reach, left), 0.0)
     gain_w = np.where(reach > 0, power * (pue_source * mean_source - pue_destination * mean_destination), 0.0)
     gain = gain_w * span
     leaving = np.where(jobs.remaining_s[rows, None] > span, cost, 0.0)

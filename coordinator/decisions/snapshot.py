@@ -60,11 +60,12 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job. ``site`` is where it runs or where its newest checkpoint lies; empty: nowhere yet.
 
     ``wire_bytes`` is what is left to send while the job stands (S after pre-copy, deduplication and coding), by
-    destination where known. ``downtime_s`` is the standstill besides transfer and load, the last save
-    (``save_s``) included. ``power_w`` is dynamic: what the job adds to its node's idle draw; ``standing_power_w`` what
-    of it stays while the job stands. ``moves_count`` counts moves in the last 24 h. ``must_leave``: its node is
-    drained; ``leave_by_s`` is what is left until the drain's deadline. ``takes_turns``: one of several jobs that one
-    drain sends over the same links. ``nodes_refused``: where it failed a moment ago, and why.
+    destination where known; ``move_wire_bytes`` what the whole move sends, pre-copy included. ``downtime_s`` is the
+    standstill besides transfer and load, the last save (``save_s``) included. ``power_w`` is dynamic: what the job adds
+    to its node's idle draw; ``standing_power_w`` what of it stays while the job stands. ``moves_count`` counts moves in
+    the last 24 h. ``must_leave``: its node is drained; ``leave_by_s`` is what is left until the drain's deadline.
+    ``takes_turns``: one of several jobs that one drain sends over the same links. ``nodes_refused``: where it failed a
+    moment ago, and why.
     """
 
     job_id: str
@@ -75,6 +76,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     state_bytes: NotNegative = 0.0
     wire_bytes: NotNegative | None = None  # None: all of the state
     wire_bytes_by_site: dict[str, NotNegative] = {}
+    move_wire_bytes: NotNegative | None = None  # None: nothing is sent before the job stands
     save_s: NotNegative = 0.0
     load_s: NotNegative = 0.0
     downtime_s: NotNegative = 0.0

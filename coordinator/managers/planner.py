@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -18,14 +17,13 @@ from ..decisions.snapshot import ANY, JobView, LinkView, NodeView, Settings, Sit
 from ..forecasts.series import unix_s
 from ..state.database import Transaction
 from ..state.model import Job, Node, StoredDecision, Wanted, replace
-from . import draining, orders
+from . import draining, orders, outlook
 from .drains import CAUSE
+from .links import declared, learnt_bandwidth, link, typical_bandwidth
 from .saga import Saga
 from .steps import BEFORE_THE_LEASE_PASSES
 from .world import World, new_id
 
-# Below this many measured transfers a declared rate is the better guess.
-SAMPLES_NEEDED = 5
 HORIZON_S = 86_400.0
 
 Situation = tuple[frozenset[str], frozenset[tuple[str, int]]]
@@ -66,12 +64,13 @@ class PlannerManager:
     def snapshot(self, tx: Transaction, jobs: list[Job]) -> Snapshot:
         """Everything the decisions may know, of this moment."""
         sites = tuple(self._site_view(tx, name) for name in sorted(self._world.sites))
+        links = tuple(self._links(tx))
         dwell_s = self._world.config.planner.dwell_s
         return Snapshot(
             utc=self._world.utc(),
-            jobs=tuple(self._job_view(tx, job) for job in jobs),
+            jobs=tuple(self._job_view(tx, job, links) for job in jobs),
             sites=sites,
-            links=tuple(self._links(tx)),
+            links=links,
             transfers=self._transfers(tx),
             settings=Settings(
                 dwell_s=dwell_s,
@@ -178,7 +177,7 @@ class PlannerManager:
             idle_power_w=inventory.idle_w,
         )
 
-    def _job_view(self, tx: Transaction, job: Job) -> JobView:
+    def _job_view(self, tx: Transaction, job: Job, links: tuple[LinkView, ...]) -> JobView:
         now = self._world.utc()
         policy = job.spec.policy
         copies = tx.jobs.copies(job.job_id)
@@ -193,8 +192,9 @@ class PlannerManager:
         leave_by_s = None
         if drain is not None and drain.deadline_utc is not None:
             leave_by_s = max((drain.deadline_utc - now).total_seconds(), 0.0)
-        settings = self._world.config.planner
-        save_s = settings.assumed_save_s if job.save_s is None else job.save_s
+        save_s = outlook.save_s(self._world, job)
+        held = [copy.checkpoint for copy in copies if copy.node_id == job.node_id]
+        expected = outlook.expected_of(self._world, tx, job, held, typical_bandwidth(links, site))
         return JobView(
             job_id=job.job_id,
             name=job.spec.name,
@@ -202,9 +202,10 @@ class PlannerManager:
             site=site,
             node=job.node_id,
             state_bytes=float(state_bytes),
-            wire_bytes=None if job.wire_ratio is None else job.wire_ratio * state_bytes,
+            wire_bytes=expected.standstill_wire_bytes if expected else None,
+            move_wire_bytes=expected.wire_bytes if expected else None,
             save_s=save_s,
-            load_s=settings.assumed_load_s if job.load_s is None else job.load_s,
+            load_s=outlook.load_s(self._world, job),
             downtime_s=save_s,
             alpha=policy.alpha,
             power_w=presence.job_power_w.get(job.job_id, 0.0) if presence else 0.0,
@@ -244,12 +245,6 @@ class PlannerManager:
 
     def _links(self, tx: Transaction) -> list[LinkView]:
         settings = self._world.config.planner
-        declared = {(link.source, link.destination): link for link in self._world.config.links}
-        declared |= {
-            (link.destination, link.source): link
-            for link in self._world.config.links
-            if link.both_ways and (link.destination, link.source) not in declared
-        }
         links = [
             LinkView(
                 source=ANY,
@@ -260,29 +255,9 @@ class PlannerManager:
         ]
         names = sorted(self._world.sites)
         for pair in [(a, b) for a in names for b in names if a != b]:
-            link = declared.get(pair)
-            learnt = self.learnt_bandwidth(tx, *pair)
-            if link is None and learnt is None:
-                continue
-            rate = learnt or (link.bandwidth_bytes_per_s if link else settings.default_bandwidth_bytes_per_s)
-            energy = link.energy_j_per_byte if link else settings.default_energy_j_per_byte
-            latency_s = link.latency_s if link else 0.0
-            links.append(
-                LinkView(
-                    source=pair[0],
-                    destination=pair[1],
-                    bandwidth_bytes_per_s=rate,
-                    latency_s=latency_s,
-                    e_net_j_per_byte=energy,
-                )
-            )
+            if declared(self._world.config, *pair) or learnt_bandwidth(tx, *pair):
+                links.append(link(tx, self._world.config, *pair))
         return links
-
-    @staticmethod
-    def learnt_bandwidth(tx: Transaction, source: str, destination: str) -> float | None:
-        """The median of the newest transfers of this direction; None below five."""
-        samples = tx.nodes.samples(source, destination)
-        return statistics.median(samples) if len(samples) >= SAMPLES_NEEDED else None
 
     # -- what follows
 

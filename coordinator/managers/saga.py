@@ -21,15 +21,14 @@ from heliotrope.foundation.model import CommandResult, Fault, JobState, Migratio
 from ..state import model
 from ..state.database import Transaction
 from ..state.model import Command, Job, Migration, Node, Order, replace
-from . import orders
+from . import orders, outlook
 from .recovery import Recovery
+from .staging import Staging
 from .steps import BEFORE_THE_JOB_STOPS, BEFORE_THE_LEASE_PASSES
 from .transitions import Transitions
 from .world import World, new_id
 
 failpoints.register(*(f"saga.{step.lower()}.{moment}" for step in MigrationStep for moment in ("persist", "persisted")))
-
-STAGINGS_LIMIT = 5
 
 
 class Saga:
@@ -38,6 +37,7 @@ class Saga:
     def __init__(self, world: World) -> None:
         self._world = world
         self._steps = Transitions(world)
+        self._staging = Staging(world, self._steps)
         self._recovery = Recovery(world, self._steps)
 
     def begin(
@@ -73,6 +73,8 @@ class Saga:
             destination_site=destination.site if destination else "",
             epoch=job.epoch,
         )
+        if kind is MigrationKind.MOVE:
+            migration = replace(migration, expected=outlook.expected_move(self._world, tx, job, migration))
         return self._steps.enter(tx, migration, MigrationStep.PLANNED, message=cause)
 
     def ensure(self, tx: Transaction) -> bool:
@@ -141,8 +143,8 @@ class Saga:
             self._world.refuse_for_a_while(job.job_id, migration.destination_node, fault.message)
         if migration.step is MigrationStep.STARTING:
             self._recovery.start_failed(tx, job, migration, fault)
-        elif fault.kind == NotFound.__name__ and self._stages_again(migration):
-            self._stage(tx, job, migration)
+        elif fault.kind == NotFound.__name__ and self._staging.begins_again(migration):
+            self._staging.begin(tx, job, migration, note=fault.message)
         elif migration.step is MigrationStep.ABORTING and fault.kind == DeadlineExceeded.__name__:
             # Whether it runs is not known: it is fenced before anything starts.
             self._recovery.begin(tx, job, migration, f"{migration.message}; {fault.message}")
@@ -152,12 +154,6 @@ class Saga:
             self._steps.abort(tx, job, migration, fault.message)
         else:
             self._steps.aborted(tx, job, migration, fault.message)
-
-    @staticmethod
-    def _stages_again(migration: Migration) -> bool:
-        """The job runs on while it is staged, and its source may have let go of what was asked for: take the newest."""
-        staged = [record for record in migration.steps if record.step is MigrationStep.STAGING]
-        return migration.step is MigrationStep.STAGING and len(staged) < STAGINGS_LIMIT
 
     def cancel(self, tx: Transaction, job: Job, migration: Migration, message: str) -> bool:
         """Give the migration up if the lease has not passed; False when it is too late for that."""
@@ -228,11 +224,11 @@ class Saga:
         if step is MigrationStep.PREPARING and migration.kind is MigrationKind.PLACE:
             self._fetch_for_placement(tx, job, migration)
         elif step is MigrationStep.PREPARING:
-            self._stage(tx, job, migration)
-        elif step is MigrationStep.STAGING and isinstance(command.order, model.RequestCheckpoint):
-            self._stage(tx, job, migration, requested=True)
+            self._staging.begin(tx, job, migration)
+        elif step is MigrationStep.STAGING and isinstance(command.order, model.Pull):
+            self._staged(tx, job, migration, command.order, result)
         elif step is MigrationStep.STAGING:
-            self._quiesce(tx, job, self._steps.count_pull(tx, migration, result, standstill=False))
+            self._staging.requested(tx, job, migration, result)
         elif step is MigrationStep.QUIESCING:
             self._quiesced(tx, job, migration, result)
         elif step is MigrationStep.SENDING:
@@ -242,30 +238,20 @@ class Saga:
         elif step is MigrationStep.ABORTING:
             self._steps.aborted(tx, job, migration, migration.message, resumed=result)
 
-    def _stage(self, tx: Transaction, job: Job, migration: Migration, *, requested: bool = False) -> None:
-        """The newest checkpoint goes over while the job runs; without one, ask for it first."""
-        timeout_s = self._world.config.saga.staging_timeout_s
-        held = [copy for copy in tx.jobs.copies(job.job_id) if copy.node_id == migration.source_node]
-        if held:
-            checkpoint = held[0].checkpoint
-            order: Order = orders.pull(self._world, tx, job, migration, checkpoint, migration.source_node)
-            changed = replace(migration, staged=checkpoint)
-            self._order(tx, job, changed, MigrationStep.STAGING, migration.destination_node, order, timeout_s)
-        elif requested:
-            message = "the source reported a checkpoint but holds none"
-            self.failed(tx, job, migration, Fault(kind=Conflict.__name__, message=message))
-        else:
-            timeout_s = job.spec.checkpoint.timeout_s + job.spec.policy.grace_s
-            order = model.RequestCheckpoint()
-            self._order(tx, job, migration, MigrationStep.STAGING, migration.source_node, order, timeout_s)
+    def _staged(
+        self, tx: Transaction, job: Job, migration: Migration, order: model.Pull, result: CommandResult
+    ) -> None:
+        migration, enough = self._staging.arrived(tx, job, migration, order.checkpoint, result)
+        if enough:
+            self._quiesce(tx, tx.jobs.get(job.job_id), migration, note=enough)
 
-    def _quiesce(self, tx: Transaction, job: Job, migration: Migration) -> None:
+    def _quiesce(self, tx: Transaction, job: Job, migration: Migration, *, note: str = "") -> None:
         """A last checkpoint on request, then the job stops."""
         if migration.kind is MigrationKind.MOVE:
             tx.jobs.put(replace(job, state=JobState.MOVING))
         timeout_s = job.spec.checkpoint.timeout_s + job.spec.policy.grace_s
         node = migration.source_node
-        self._order(tx, job, migration, MigrationStep.QUIESCING, node, model.Quiesce(), timeout_s)
+        self._order(tx, job, migration, MigrationStep.QUIESCING, node, model.Quiesce(), timeout_s, note)
 
     def _quiesced(self, tx: Transaction, job: Job, migration: Migration, result: CommandResult) -> None:
         if result.run_state is not RunState.STOPPED or result.checkpoint is None:
@@ -318,6 +304,7 @@ class Saga:
             self.failed(tx, job, migration, Fault(kind="Corrupt", message=message))
             return
         node = migration.destination_node
+        outlook.learn_transfer(tx, job, migration, migration.checkpoint, result)
         tx.jobs.add_copy(model.Copy(job_id=job.job_id, node_id=node, checkpoint=migration.checkpoint))
         migration = self._steps.count_pull(tx, migration, result, standstill=True)
         verified_utc = self._steps.when(tx, node, result)
@@ -340,9 +327,11 @@ class Saga:
         node_id: str,
         order: Order,
         timeout_s: float,
+        note: str = "",
     ) -> Migration:
         fields: dict[str, Any] = {"migration_id": migration.migration_id, "timeout_s": timeout_s}
-        return self._steps.enter(tx, migration, step, orders.command(self._world, job, node_id, order, **fields))
+        command = orders.command(self._world, job, node_id, order, **fields)
+        return self._steps.enter(tx, migration, step, command, note=note)
 
 
 def _starts_first_time(migration: Migration) -> bool:

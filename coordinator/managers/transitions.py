@@ -11,7 +11,7 @@ from heliotrope.foundation.model import CommandResult, JobState, MigrationKind, 
 from ..state import model
 from ..state.database import Transaction
 from ..state.model import Command, Job, LinkSample, Migration, Run, StepRecord, Wanted, replace
-from . import orders
+from . import orders, outlook
 from .losses import LossBook
 from .world import World
 
@@ -38,11 +38,15 @@ class Transitions:
         command: Command | None = None,
         *,
         message: str = "",
+        note: str = "",
     ) -> Migration:
-        """Persist ``step`` and the order it needs; an order that another step still waits for is cancelled."""
+        """Persist ``step`` and the order it needs; an order that another step still waits for is cancelled.
+
+        ``note`` stays with the step; ``message`` also says how the migration as a whole stands.
+        """
         if migration.command_id:
             tx.commands.cancel(migration.command_id)
-        record = StepRecord(step=step, entered_utc=self._world.utc(), message=message)
+        record = StepRecord(step=step, entered_utc=self._world.utc(), message=message or note)
         migration = replace(
             migration,
             step=step,
@@ -185,18 +189,16 @@ class Transitions:
         if migration.quiesced_utc is not None:
             migration = replace(migration, **_standstill(migration, running_utc))
         moved = migration.kind is MigrationKind.MOVE
-        ratio = migration.standstill_wire_bytes / migration.state_bytes if moved and migration.state_bytes else None
         measured_save_s = None if migration.save_s is None else migration.save_s + (migration.stop_s or 0.0)
         tx.jobs.put(
             replace(
-                job,
+                outlook.learn_move(job, migration) if moved else job,
                 state=JobState.RUNNING,
                 message="",
                 move_count=job.move_count + moved,
                 last_move_utc=now if moved else job.last_move_utc,
                 save_s=measured_save_s if measured_save_s is not None else job.save_s,
                 load_s=load_s if load_s is not None else job.load_s,
-                wire_ratio=ratio if ratio is not None else job.wire_ratio,
             )
         )
         self.enter(tx, replace(migration, released=not moved), MigrationStep.COMMITTED, message=message)

@@ -12,8 +12,7 @@ from heliotrope.foundation.identity import Name
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import operator_pb2 as pb
 
-from ..config import LinkConfig
-from ..managers.planner import SAMPLES_NEEDED, PlannerManager
+from ..managers.links import SAMPLES_NEEDED, link
 from ..managers.world import World
 from ..state.database import Transaction
 from ..state.model import Job, Migration, Node, StoredDecision
@@ -69,25 +68,13 @@ class Views:
         return site
 
     def _link(self, tx: Transaction, source: str, destination: str) -> pb.LinkState:
-        learnt = PlannerManager.learnt_bandwidth(tx, source, destination)
         samples = len(tx.nodes.samples(source, destination))
-        declared = self._declared(source, destination)
-        rate = declared.bandwidth_bytes_per_s if declared else self._world.config.planner.default_bandwidth_bytes_per_s
         return pb.LinkState(
             destination_site=destination,
-            bandwidth_bytes_per_s=learnt if learnt is not None else rate,
+            bandwidth_bytes_per_s=link(tx, self._world.config, source, destination).bandwidth_bytes_per_s,
             bandwidth_source="learnt" if samples >= SAMPLES_NEEDED else "declared",
             sample_count=samples,
         )
-
-    def _declared(self, source: str, destination: str) -> LinkConfig | None:
-        for link in self._world.config.links:
-            if (link.source, link.destination) == (source, destination):
-                return link
-        for link in self._world.config.links:
-            if link.both_ways and (link.destination, link.source) == (source, destination):
-                return link
-        return None
 
     def node(self, tx: Transaction, node: Node) -> pb.Node:
         message: pb.Node = wire.to_message(node, pb.Node)

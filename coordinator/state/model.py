@@ -21,6 +21,9 @@ from heliotrope.foundation.model import (
     Record,
 )
 
+from ..decisions.expectation import Errors, Expected
+from ..decisions.wire_model import WireSample
+
 R = TypeVar("R", bound=Record)
 
 
@@ -70,7 +73,9 @@ class Job(Record):
     load_s: float | None = None
     outputs: Checkpoint | None = None  # what it had written of its outputs when it stopped last
     outputs_node: str = ""  # where that was
-    wire_ratio: float | None = None  # wire bytes sent while it stood, per state byte
+    wire_samples: tuple[WireSample, ...] = ()  # its newest transfers, oldest first: what its wire bytes are learnt from
+    standstill_errors: Errors = Errors()  # of what its moves were expected to take
+    wire_errors: Errors = Errors()
     drained_from: str = ""  # the drain of this node stops, or stopped, it; empty again once it has a new holder
 
     @property
@@ -194,6 +199,29 @@ class StepRecord(Record):
     message: str = ""
 
 
+class Round(Record):
+    """One round of pre-copy; see the message of this name."""
+
+    epoch: int
+    sequence: int
+    state_bytes: int
+    wire_bytes: int | None = None
+    reused_bytes: int | None = None
+    duration_s: float | None = None
+    base_age_s: float | None = None
+    ended_utc: datetime | None = None
+    left_bytes: int = 0
+    verdict: str = ""
+
+
+class ExpectedMove(Expected, frozen=True, kw_only=True):
+    """What was expected when the move was planned, and how far off the job's earlier standstills were."""
+
+    error_count: int = 0
+    error_mean: float = 0.0
+    error_spread: float | None = None
+
+
 class Migration(Record):
     """One walk through the saga; every step is persisted before its effect."""
 
@@ -213,6 +241,8 @@ class Migration(Record):
     command_id: str = ""  # the one whose result this step waits for
     steps: tuple[StepRecord, ...] = ()
     staged: Checkpoint | None = None
+    rounds: tuple[Round, ...] = ()
+    expected: ExpectedMove | None = None
     checkpoint: Checkpoint | None = None  # the one the destination starts from
     tried_nodes: tuple[str, ...] = ()
     fault: str = "node"  # whose fault the last failed start was

@@ -230,6 +230,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             site=draw(st.sampled_from(names)),
             state_bytes=draw(amounts),
             wire_bytes=draw(st.one_of(st.none(), amounts)),
+            move_wire_bytes=draw(st.one_of(st.none(), amounts)),
             save_s=draw(st.floats(0.0, 5.0)),
             load_s=draw(st.floats(0.0, 5.0)),
             downtime_s=draw(st.floats(0.0, 5.0)),
@@ -275,7 +276,8 @@ def plain(snapshot: Snapshot, one: JobView, there: SiteView) -> tuple[float, flo
     disruption_s = wire / link.bandwidth_bytes_per_s + link.latency_s + one.load_s + one.downtime_s
     g_here, g_there = here.nonrenewable_profile[0], there.nonrenewable_profile[0]
     cost_j = one.power_w * one.save_s * here.pue * g_here
-    cost_j += wire * link.e_net_j_per_byte * (g_here + g_there) / 2
+    move_wire = max(wire, one.move_wire_bytes or 0.0)
+    cost_j += move_wire * link.e_net_j_per_byte * (g_here + g_there) / 2
     cost_j += one.power_w * one.load_s * there.pue * g_there
     cost_j += one.standing_power_w * disruption_s * here.pue * g_here
     remaining_s = math.inf if one.remaining_s is None else one.remaining_s
@@ -284,7 +286,8 @@ def plain(snapshot: Snapshot, one: JobView, there: SiteView) -> tuple[float, flo
     if reach_s <= 0:
         return disruption_s, -cost_j * (2 if remaining_s > 0 else 1)
     rate_w = one.power_w * (here.pue * integral(here, reach_s) - there.pue * integral(there, reach_s)) / reach_s
-    span_s = max(0.0, min(reach_s, there.window_remaining_s - disruption_s))
+    staging_s = (move_wire - wire) / link.bandwidth_bytes_per_s
+    span_s = max(0.0, min(reach_s, there.window_remaining_s - staging_s - disruption_s))
     return disruption_s, rate_w * span_s - cost_j * (2 if remaining_s > span_s else 1)
 
 

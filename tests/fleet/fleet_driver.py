@@ -53,13 +53,18 @@ SAGA = {
 }
 
 
-def two_nodes(folder: Path, *, saga: Mapping[str, float] | None = None, **agent: Any) -> LocalFleet:
+def two_nodes(
+    folder: Path, *, saga: Mapping[str, float] | None = None, planner: Mapping[str, float] | None = None, **agent: Any
+) -> LocalFleet:
     """Node ``a`` at site west and ``b`` at east, the planner placing jobs but never moving them."""
     fleet = LocalFleet(
         folder,
         sites=SITES,
         nodes={"a": "west", "b": "east"},
-        coordinator={"planner": {"enabled": False, "placement_backoff_s": 1.0}, "saga": {**SAGA, **(saga or {})}},
+        coordinator={
+            "planner": {"enabled": False, "placement_backoff_s": 1.0, **(planner or {})},
+            "saga": {**SAGA, **(saga or {})},
+        },
         agent={"power": {"batch_s": 2.0, "model": {"idle_w": 1.0, "max_w": 10.0, "scope": "tree"}}, **agent},
     )
     fleet.prepare()
@@ -190,6 +195,7 @@ class Operator:
             for migration in self.stub.ListMigrations(pb.ListMigrationsRequest(), timeout=5).migrations:
                 steps = " ".join(common_pb2.MigrationStep.Name(one.step)[15:] for one in migration.steps)
                 lines.append(f"{migration.migration_id}: {steps}; {migration.message}")
+                lines += [f"  round {one.epoch}.{one.sequence}: {one.verdict}" for one in migration.rounds]
             job = self.stub.GetJob(pb.GetJobRequest(job="tiny"), timeout=5)
             lines.append(f"job {common_pb2.JobState.Name(job.state)} at {job.node_id!r}: {job.message}")
         except grpc.RpcError as error:

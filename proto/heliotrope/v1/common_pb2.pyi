@@ -265,20 +265,22 @@ class Bundle(_message.Message):
     def __init__(self, digest: _Optional[bytes] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("epoch", "sequence", "manifest_digest", "state_bytes", "step", "created")
+    __slots__ = ("epoch", "sequence", "manifest_digest", "state_bytes", "step", "created", "unchanged_bytes")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_BYTES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     sequence: int
     manifest_digest: bytes
     state_bytes: int
     step: int
     created: _timestamp_pb2.Timestamp
-    def __init__(self, epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ..., state_bytes: _Optional[int] = ..., step: _Optional[int] = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    unchanged_bytes: int
+    def __init__(self, epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ..., state_bytes: _Optional[int] = ..., step: _Optional[int] = ..., created: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., unchanged_bytes: _Optional[int] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("step", "samples", "tokens", "loss", "flops", "reported")

@@ -311,7 +311,7 @@ class Run(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_reason: _Optional[str] = ...) -> None: ...
 
 class Migration(_message.Message):
-    __slots__ = ("migration_id", "kind", "job_id", "job_name", "source_node", "destination_node", "source_site", "destination_site", "step", "epoch", "cause", "decision_id", "message", "steps", "state_bytes", "wire_bytes", "standstill_wire_bytes", "standstill", "standstill_network", "progress_ratio", "rate_bytes_per_s", "left")
+    __slots__ = ("migration_id", "kind", "job_id", "job_name", "source_node", "destination_node", "source_site", "destination_site", "step", "epoch", "cause", "decision_id", "message", "steps", "state_bytes", "wire_bytes", "standstill_wire_bytes", "standstill", "standstill_network", "progress_ratio", "rate_bytes_per_s", "left", "rounds", "expected")
     MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -334,6 +334,8 @@ class Migration(_message.Message):
     PROGRESS_RATIO_FIELD_NUMBER: _ClassVar[int]
     RATE_BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
     migration_id: str
     kind: _common_pb2.MigrationKind
     job_id: str
@@ -356,7 +358,51 @@ class Migration(_message.Message):
     progress_ratio: float
     rate_bytes_per_s: float
     left: _duration_pb2.Duration
-    def __init__(self, migration_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.MigrationKind, str]] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., source_node: _Optional[str] = ..., destination_node: _Optional[str] = ..., source_site: _Optional[str] = ..., destination_site: _Optional[str] = ..., step: _Optional[_Union[_common_pb2.MigrationStep, str]] = ..., epoch: _Optional[int] = ..., cause: _Optional[str] = ..., decision_id: _Optional[str] = ..., message: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepRecord, _Mapping]]] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., standstill_wire_bytes: _Optional[int] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., progress_ratio: _Optional[float] = ..., rate_bytes_per_s: _Optional[float] = ..., left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    rounds: _containers.RepeatedCompositeFieldContainer[Round]
+    expected: ExpectedMove
+    def __init__(self, migration_id: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.MigrationKind, str]] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., source_node: _Optional[str] = ..., destination_node: _Optional[str] = ..., source_site: _Optional[str] = ..., destination_site: _Optional[str] = ..., step: _Optional[_Union[_common_pb2.MigrationStep, str]] = ..., epoch: _Optional[int] = ..., cause: _Optional[str] = ..., decision_id: _Optional[str] = ..., message: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepRecord, _Mapping]]] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., standstill_wire_bytes: _Optional[int] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., progress_ratio: _Optional[float] = ..., rate_bytes_per_s: _Optional[float] = ..., left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., rounds: _Optional[_Iterable[_Union[Round, _Mapping]]] = ..., expected: _Optional[_Union[ExpectedMove, _Mapping]] = ...) -> None: ...
+
+class Round(_message.Message):
+    __slots__ = ("epoch", "sequence", "state_bytes", "wire_bytes", "reused_bytes", "duration", "base_age", "ended", "left_bytes", "verdict")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REUSED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    BASE_AGE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    sequence: int
+    state_bytes: int
+    wire_bytes: int
+    reused_bytes: int
+    duration: _duration_pb2.Duration
+    base_age: _duration_pb2.Duration
+    ended: _timestamp_pb2.Timestamp
+    left_bytes: int
+    verdict: str
+    def __init__(self, epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., reused_bytes: _Optional[int] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., base_age: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., left_bytes: _Optional[int] = ..., verdict: _Optional[str] = ...) -> None: ...
+
+class ExpectedMove(_message.Message):
+    __slots__ = ("wire_bytes", "standstill_wire_bytes", "staging", "standstill", "error_count", "error_mean", "error_spread")
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STAGING_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MEAN_FIELD_NUMBER: _ClassVar[int]
+    ERROR_SPREAD_FIELD_NUMBER: _ClassVar[int]
+    wire_bytes: int
+    standstill_wire_bytes: int
+    staging: _duration_pb2.Duration
+    standstill: _duration_pb2.Duration
+    error_count: int
+    error_mean: float
+    error_spread: float
+    def __init__(self, wire_bytes: _Optional[int] = ..., standstill_wire_bytes: _Optional[int] = ..., staging: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., error_count: _Optional[int] = ..., error_mean: _Optional[float] = ..., error_spread: _Optional[float] = ...) -> None: ...
 
 class StepRecord(_message.Message):
     __slots__ = ("step", "entered", "message")
