@@ -13,7 +13,7 @@ from functools import partial
 from heliotrope.foundation.errors import Conflict, DeadlineExceeded
 from heliotrope.foundation.model import DrainMode, JobState, MigrationKind, MigrationStep
 
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
 from ..state.model import Drain, Job, Migration, Node, Wanted, replace
 from . import draining, orders
@@ -141,7 +141,9 @@ class DrainManager:
         )
         log.warning("job %s: %s", job.job_id, message)
         tx.jobs.put(replace(job, drained_from=node.node_id, message=message))
-        tx.commands.add(orders.command(self._world, job, node.node_id, model.Stop(grace_s=job.spec.policy.grace_s)))
+        tx.commands.add(
+            orders.command(self._world, job, node.node_id, order_model.Stop(grace_s=job.spec.policy.grace_s))
+        )
         tx.after_commit(partial(self._world.wake, node.node_id))
 
     def _call_back_of_nodes_in_service(self, tx: Transaction) -> bool:

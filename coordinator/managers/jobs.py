@@ -9,9 +9,10 @@ from functools import partial
 from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.model import CommandResult, JobReport, JobState, MigrationKind, Progress, RunState
 
-from ..state import model
+from ..state import model, order_model
 from ..state.database import Transaction
-from ..state.model import Command, Job, Migration, Wanted, replace
+from ..state.model import Job, Migration, Wanted, replace
+from ..state.order_model import Command
 from . import orders
 from .losses import LossBook
 from .saga import Saga
@@ -104,14 +105,14 @@ class JobManager:
         """An order outside any migration ended."""
         job = tx.jobs.find(command.job_id)
         if job is None or result.error is not None:
-            if job is not None and isinstance(command.order, model.Stop) and job.state is JobState.RUNNING:
+            if job is not None and isinstance(command.order, order_model.Stop) and job.state is JobState.RUNNING:
                 tx.jobs.put(replace(job, drained_from=""))  # a stop for a drain: it is tried again
             return
-        if isinstance(command.order, model.Stop) and job.wanted is Wanted.CANCEL and job.epoch == command.epoch:
+        if isinstance(command.order, order_model.Stop) and job.wanted is Wanted.CANCEL and job.epoch == command.epoch:
             self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
-        elif isinstance(command.order, model.Stop) and job.drained_from and job.epoch == command.epoch:
+        elif isinstance(command.order, order_model.Stop) and job.drained_from and job.epoch == command.epoch:
             self._park(tx, job)
-        elif isinstance(command.order, model.Release):
+        elif isinstance(command.order, order_model.Release):
             tx.jobs.drop_copies(job.job_id, command.node_id)
 
     # -- ends of runs
@@ -193,9 +194,11 @@ class JobManager:
         if not job.node_id or job.state is JobState.LOST:
             self._end(tx, job, JobState.FAILED, "cancelled by its owner", fault="operator")
             return True
-        stops = [one for one in tx.commands.open_of_job(job.job_id) if isinstance(one.order, model.Stop)]
+        stops = [one for one in tx.commands.open_of_job(job.job_id) if isinstance(one.order, order_model.Stop)]
         if not stops:
-            self._send(tx, orders.command(self._world, job, job.node_id, model.Stop(grace_s=job.spec.policy.grace_s)))
+            self._send(
+                tx, orders.command(self._world, job, job.node_id, order_model.Stop(grace_s=job.spec.policy.grace_s))
+            )
         return False
 
     def _pause(self, tx: Transaction, job: Job) -> bool:
@@ -252,9 +255,9 @@ class JobManager:
 
     def _order_release(self, tx: Transaction, job: Job, node_id: str) -> None:
         waiting = [one for one in tx.commands.open_of_job(job.job_id) if one.node_id == node_id]
-        if any(isinstance(one.order, model.Release) for one in waiting):
+        if any(isinstance(one.order, order_model.Release) for one in waiting):
             return
-        self._send(tx, orders.command(self._world, job, node_id, model.Release(keep_logs=True)))
+        self._send(tx, orders.command(self._world, job, node_id, order_model.Release(keep_logs=True)))
 
     # -- agents that know more, or less
 
@@ -306,8 +309,8 @@ class JobManager:
     def _fence(self, tx: Transaction, job: Job, node_id: str, epoch: int) -> None:
         """A run under a lease that has passed on must not go on."""
         waiting = [one for one in tx.commands.open_of_job(job.job_id) if one.node_id == node_id]
-        if not any(isinstance(one.order, model.Stop) and one.epoch >= epoch for one in waiting):
-            order = model.Stop(grace_s=job.spec.policy.grace_s)
+        if not any(isinstance(one.order, order_model.Stop) and one.epoch >= epoch for one in waiting):
+            order = order_model.Stop(grace_s=job.spec.policy.grace_s)
             self._send(tx, replace(orders.command(self._world, job, node_id, order), epoch=epoch))
 
     def _send(self, tx: Transaction, command: Command) -> None:

@@ -7,7 +7,7 @@ import logging
 from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.model import JobState, MigrationKind, Progress
 
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
 from ..state.model import Job, Node, replace
 from . import forgetting, orders
@@ -174,4 +174,4 @@ class NodeManager:
         message = f"{why}, and it has no checkpoint: it begins again"
         tx.jobs.put(replace(job, state=JobState.PENDING, node_id="", message=message, progress=Progress()))
         # Whatever the node still holds of it is of a run that nobody goes on from.
-        tx.commands.add(orders.command(self._world, job, job.node_id, model.Release(keep_logs=True)))
+        tx.commands.add(orders.command(self._world, job, job.node_id, order_model.Release(keep_logs=True)))

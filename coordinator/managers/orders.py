@@ -5,9 +5,10 @@ from __future__ import annotations
 from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.model import Checkpoint
 
-from ..state import model
+from ..state import model, order_model
 from ..state.database import Transaction
-from ..state.model import Command, Copy, Job, Migration, Order
+from ..state.model import Copy, Job, Migration
+from ..state.order_model import Command, Order
 from .world import TicketRequest, World, new_id
 
 # A transfer repeats what a cut lost, and frames have headers: what a ticket allows over the state's size.
@@ -28,12 +29,12 @@ def command(world: World, job: Job, node_id: str, order: Order, **fields: object
     return model.replace(made, **fields)
 
 
-def prepare(world: World, tx: Transaction, job: Job, migration: Migration, source_node: str) -> model.Prepare:
+def prepare(world: World, tx: Transaction, job: Job, migration: Migration, source_node: str) -> order_model.Prepare:
     """Files, environment, devices, disk and the way to the source."""
     copies = tx.jobs.copies(job.job_id)
     state_bytes = max((copy.checkpoint.state_bytes for copy in copies), default=0)
     fingerprint = job.fingerprint if job.spec.policy.same_fingerprint else ""
-    order = model.Prepare(
+    order = order_model.Prepare(
         spec=job.spec,
         bundle_digest=job.bundle_digest,
         bundle_bytes=job.bundle_bytes,
@@ -61,12 +62,12 @@ def pull(
     *,
     outputs: Checkpoint | None = None,
     standstill: bool = False,
-) -> model.Pull:
+) -> order_model.Pull:
     """Fetch ``checkpoint`` from ``source_node``, and the job's ``outputs`` that lie there; ``standstill``: the job
     stands meanwhile.
     """
     state_bytes = checkpoint.state_bytes + (outputs.state_bytes if outputs else 0)
-    return model.Pull(
+    return order_model.Pull(
         checkpoint=checkpoint,
         source_addresses=tx.nodes.get(source_node).inventory.transfer_addresses,
         source_node=source_node,
@@ -76,7 +77,7 @@ def pull(
     )
 
 
-def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint, node_id: str) -> model.Pull:
+def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint, node_id: str) -> order_model.Pull:
     """Fetch ``checkpoint`` from the job's holder to ``node_id``, in no hurry."""
     settings = world.config.replication
     request = TicketRequest(
@@ -88,7 +89,7 @@ def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint
         byte_limit=ticket_bytes(checkpoint.state_bytes),
         lifetime_s=settings.timeout_s,
     )
-    return model.Pull(
+    return order_model.Pull(
         checkpoint=checkpoint,
         source_addresses=tx.nodes.get(job.node_id).inventory.transfer_addresses,
         source_node=job.node_id,
@@ -100,11 +101,11 @@ def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint
     )
 
 
-def start(job: Job, checkpoint: Checkpoint | None, attempt: int = 0) -> model.Start:
+def start(job: Job, checkpoint: Checkpoint | None, attempt: int = 0) -> order_model.Start:
     """Run the job from ``checkpoint`` (None: from its beginning)."""
     policy = job.spec.policy
     lease_s = policy.lease_s if policy.disconnect == "stop" else None
-    return model.Start(
+    return order_model.Start(
         spec=job.spec,
         bundle_digest=job.bundle_digest,
         bundle_bytes=job.bundle_bytes,

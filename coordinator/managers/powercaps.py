@@ -13,7 +13,7 @@ from heliotrope.foundation.errors import DeadlineExceeded, InvalidInput, Unreach
 from heliotrope.foundation.model import CommandResult, Fault, PowerCap, PowerCapEvent, PowerCapEventKind, Record
 
 from ..state.database import Transaction
-from ..state.model import CapPower, Command, UncapPower
+from ..state.order_model import CapPower, Command, UncapPower
 from .world import World, new_id
 
 log = logging.getLogger("heliotrope.coordinator.powercaps")

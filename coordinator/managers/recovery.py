@@ -8,9 +8,10 @@ from __future__ import annotations
 from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed
 from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationKind, MigrationStep
 
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
-from ..state.model import Command, Copy, Job, Migration, replace
+from ..state.model import Copy, Job, Migration, replace
+from ..state.order_model import Command
 from . import orders
 from .transitions import Transitions
 from .world import World
@@ -39,7 +40,7 @@ class Recovery:
         awaited = tx.commands.find(migration.command_id) if migration.command_id else None
         if awaited is None:
             return self._restart(tx, job, migration, migration.message)
-        if isinstance(awaited.order, model.Stop):
+        if isinstance(awaited.order, order_model.Stop):
             if not (self._world.lease_ended(job) or tx.nodes.get(awaited.node_id).forgotten):
                 return False
             if awaited.node_id not in self._world.present:
@@ -56,7 +57,7 @@ class Recovery:
     def on_result(
         self, tx: Transaction, job: Job, migration: Migration, command: Command, result: CommandResult
     ) -> None:
-        if isinstance(command.order, model.Stop):
+        if isinstance(command.order, order_model.Stop):
             if result.error is None:
                 self._restart(tx, job, migration, f"{command.node_id} confirmed that it stopped")
             else:
@@ -84,7 +85,7 @@ class Recovery:
         self._fence(tx, job, migration, f"{job.node_id} could not start the job: {fault.message}")
 
     def _fence(self, tx: Transaction, job: Job, migration: Migration, message: str) -> None:
-        order = model.Stop(grace_s=job.spec.policy.grace_s)
+        order = order_model.Stop(grace_s=job.spec.policy.grace_s)
         command = orders.command(self._world, job, job.node_id, order, migration_id=migration.migration_id)
         self._steps.enter(tx, migration, MigrationStep.RECOVERING, command, message=message)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from heliotrope.foundation.model import Checkpoint
 
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
 from ..state.model import Job
 from . import orders
@@ -70,14 +70,16 @@ class RepairManager:
     def _is_open(self, tx: Transaction, job: Job, node_id: str, checkpoint: Checkpoint) -> bool:
         return any(
             one.node_id == node_id
-            and isinstance(one.order, model.Repair)
+            and isinstance(one.order, order_model.Repair)
             and one.order.checkpoint.key == checkpoint.key
             for one in tx.commands.open_of_job(job.job_id)
         )
 
-    def _order(self, tx: Transaction, job: Job, node_id: str, checkpoint: Checkpoint, source: str) -> model.Repair:
+    def _order(
+        self, tx: Transaction, job: Job, node_id: str, checkpoint: Checkpoint, source: str
+    ) -> order_model.Repair:
         if not source:
-            return model.Repair(checkpoint=checkpoint)
+            return order_model.Repair(checkpoint=checkpoint)
         ticket = self._world.sign_ticket(
             TicketRequest(
                 job_id=job.job_id,
@@ -90,4 +92,4 @@ class RepairManager:
             )
         )
         addresses = tx.nodes.get(source).inventory.transfer_addresses
-        return model.Repair(checkpoint=checkpoint, source_addresses=addresses, source_node=source, ticket=ticket)
+        return order_model.Repair(checkpoint=checkpoint, source_addresses=addresses, source_node=source, ticket=ticket)

@@ -15,9 +15,10 @@ from functools import partial
 from heliotrope.foundation import failpoints
 from heliotrope.foundation.model import Checkpoint, CommandResult, JobState, MigrationStep
 
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
-from ..state.model import Command, Copy, Job, Order, Replica, ReplicaState, replace
+from ..state.model import Copy, Job, Replica, ReplicaState, replace
+from ..state.order_model import Command, Order
 from . import orders, replica_places
 from .world import World
 
@@ -53,18 +54,18 @@ class ReplicationManager:
         found = [one for one in tx.replicas.of_job(command.job_id) if one.command_id == command.command_id]
         if not found:
             # Given up meanwhile, but a copy that was verified is a copy.
-            if isinstance(command.order, model.Pull) and result.error is None:
+            if isinstance(command.order, order_model.Pull) and result.error is None:
                 self._note_copy(tx, command, command.order.checkpoint)
-            return isinstance(command.order, model.Pull | model.RequestCheckpoint)
+            return isinstance(command.order, order_model.Pull | order_model.RequestCheckpoint)
         replica = replace(found[0], command_id="", state=ReplicaState.IDLE)
-        if isinstance(command.order, model.RequestCheckpoint):
+        if isinstance(command.order, order_model.RequestCheckpoint):
             # Also when it was refused: what there is may still be newer than the replica.
             message = result.error.message if result.error else ""
             self._pull(tx, tx.jobs.get(command.job_id), replica, message=message)
         elif result.error is not None:
             self._failed(tx, tx.jobs.get(command.job_id), replica, result.error.message)
         else:
-            assert isinstance(command.order, model.Pull)
+            assert isinstance(command.order, order_model.Pull)
             self._verified(tx, replica, command, command.order.checkpoint, result)
         return True
 
@@ -116,7 +117,7 @@ class ReplicationManager:
             self._pull(tx, job, replica)
         elif not any(one.state is ReplicaState.ASKING for one in tx.replicas.of_job(job.job_id)):
             timeout_s = job.spec.checkpoint.timeout_s + job.spec.policy.grace_s
-            self._order(tx, job, replica, ReplicaState.ASKING, job.node_id, model.RequestCheckpoint(), timeout_s)
+            self._order(tx, job, replica, ReplicaState.ASKING, job.node_id, order_model.RequestCheckpoint(), timeout_s)
         busy |= {replica.node_id, job.node_id}
 
     def _pull(self, tx: Transaction, job: Job, replica: Replica, *, message: str = "") -> None:
@@ -207,7 +208,7 @@ class ReplicationManager:
 
     def _overdue(self, tx: Transaction, replica: Replica) -> bool:
         command = tx.commands.find(replica.command_id)
-        if command is None or command.state is not model.CommandState.OPEN:
+        if command is None or command.state is not order_model.CommandState.OPEN:
             return True
         return self._since(replica) > command.timeout_s + SLACK_S
 
@@ -253,7 +254,7 @@ class ReplicationManager:
         self._cancel(tx, replica)
         tx.replicas.drop(replica.job_id, replica.node_id)
         if job is not None:
-            tx.commands.add(orders.command(self._world, job, replica.node_id, model.Release(keep_logs=True)))
+            tx.commands.add(orders.command(self._world, job, replica.node_id, order_model.Release(keep_logs=True)))
             tx.after_commit(partial(self._world.wake, replica.node_id))
         tx.after_commit(self._world.changed)
 

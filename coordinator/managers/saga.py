@@ -18,9 +18,10 @@ from heliotrope.foundation import failpoints
 from heliotrope.foundation.errors import Conflict, DeadlineExceeded, JobFailed, NotFound
 from heliotrope.foundation.model import CommandResult, Fault, JobState, MigrationKind, MigrationStep, RunState
 
-from ..state import model
+from ..state import model, order_model
 from ..state.database import Transaction
-from ..state.model import Command, Job, Migration, Node, Order, replace
+from ..state.model import Job, Migration, Node, replace
+from ..state.order_model import Command, Order
 from . import orders, outlook
 from .recovery import Recovery
 from .staging import Staging
@@ -225,7 +226,7 @@ class Saga:
             self._fetch_for_placement(tx, job, migration)
         elif step is MigrationStep.PREPARING:
             self._staging.begin(tx, job, migration)
-        elif step is MigrationStep.STAGING and isinstance(command.order, model.Pull):
+        elif step is MigrationStep.STAGING and isinstance(command.order, order_model.Pull):
             self._staged(tx, job, migration, command.order, result)
         elif step is MigrationStep.STAGING:
             self._staging.requested(tx, job, migration, result)
@@ -239,7 +240,7 @@ class Saga:
             self._steps.aborted(tx, job, migration, migration.message, resumed=result)
 
     def _staged(
-        self, tx: Transaction, job: Job, migration: Migration, order: model.Pull, result: CommandResult
+        self, tx: Transaction, job: Job, migration: Migration, order: order_model.Pull, result: CommandResult
     ) -> None:
         migration, enough = self._staging.arrived(tx, job, migration, order.checkpoint, result)
         if enough:
@@ -251,7 +252,7 @@ class Saga:
             tx.jobs.put(replace(job, state=JobState.MOVING))
         timeout_s = job.spec.checkpoint.timeout_s + job.spec.policy.grace_s
         node = migration.source_node
-        self._order(tx, job, migration, MigrationStep.QUIESCING, node, model.Quiesce(), timeout_s, note)
+        self._order(tx, job, migration, MigrationStep.QUIESCING, node, order_model.Quiesce(), timeout_s, note)
 
     def _quiesced(self, tx: Transaction, job: Job, migration: Migration, result: CommandResult) -> None:
         if result.run_state is not RunState.STOPPED or result.checkpoint is None:

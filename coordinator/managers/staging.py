@@ -12,9 +12,10 @@ from heliotrope.foundation.model import Checkpoint, CommandResult, MigrationStep
 
 from ..decisions import precopy
 from ..decisions.precopy import Standing, Verdict
-from ..state import model
+from ..state import model, order_model
 from ..state.database import Transaction
-from ..state.model import Job, Migration, Order, Round, replace
+from ..state.model import Job, Migration, Round, replace
+from ..state.order_model import Order
 from . import orders, outlook
 from .links import link
 from .transitions import SAMPLE_BYTES, Transitions
@@ -104,7 +105,7 @@ class Staging:
 
     def _request(self, tx: Transaction, job: Job, migration: Migration, *, note: str = "") -> None:
         timeout_s = job.spec.checkpoint.timeout_s + job.spec.policy.grace_s
-        self._order(tx, job, migration, migration.source_node, model.RequestCheckpoint(), timeout_s, note)
+        self._order(tx, job, migration, migration.source_node, order_model.RequestCheckpoint(), timeout_s, note)
 
     def _pull(self, tx: Transaction, job: Job, migration: Migration, checkpoint: Checkpoint, *, note: str = "") -> None:
         order = orders.pull(self._world, tx, job, migration, checkpoint, migration.source_node)

@@ -8,9 +8,10 @@ from functools import partial
 from heliotrope.foundation import failpoints
 from heliotrope.foundation.model import CommandResult, JobState, MigrationKind, MigrationStep
 
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
-from ..state.model import Command, Job, LinkSample, Migration, Run, StepRecord, Wanted, replace
+from ..state.model import Job, LinkSample, Migration, Run, StepRecord, Wanted, replace
+from ..state.order_model import Command
 from . import orders, outlook
 from .losses import LossBook
 from .world import World
@@ -131,7 +132,7 @@ class Transitions:
         held = [copy.checkpoint for copy in tx.jobs.copies(job.job_id) if copy.node_id == migration.source_node]
         # Only a job that had stopped starts again, as a new attempt, and its reports will say so; one that runs on
         # goes on reporting under the attempt that it is.
-        order = model.Resume(start=orders.start(job, held[0] if held else None, job.attempt + 1))
+        order = order_model.Resume(start=orders.start(job, held[0] if held else None, job.attempt + 1))
         timeout_s = self._world.config.saga.abort_timeout_s
         command = orders.command(
             self._world,
@@ -245,7 +246,7 @@ class Transitions:
             return
         if tx.replicas.find(job.job_id, node) is not None:
             return  # what lies there is looked after by the replication
-        tx.commands.add(orders.command(self._world, job, node, model.Release(keep_logs=True)))
+        tx.commands.add(orders.command(self._world, job, node, order_model.Release(keep_logs=True)))
         tx.after_commit(partial(self._world.wake, node))
 
     def _holds_copy(self, tx: Transaction, job: Job, node_id: str) -> bool:

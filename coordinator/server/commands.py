@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 from heliotrope.foundation import wire
 from heliotrope.v1 import fleet_pb2 as pb
 
-from ..state import model
-from ..state.model import Command, Order
+from ..state import order_model
+from ..state.order_model import Command, Order
 
 
 def to_wire(command: Command, utc: datetime) -> pb.Command:
@@ -21,7 +21,7 @@ def to_wire(command: Command, utc: datetime) -> pb.Command:
     body = getattr(message, kind)
     body.SetInParent()
     body.CopyFrom(_body(order, type(body)))
-    if isinstance(order, model.CapPower):
+    if isinstance(order, order_model.CapPower):
         # What is left by one clock: the node's may be wrong, and the order may have waited for it.
         left_s = max(0.0, (order.expires_utc - utc).total_seconds())
         body.lifetime.FromNanoseconds(round(left_s * 1e9))
@@ -36,12 +36,12 @@ def _body(order: Order, kind: type[Message]) -> Message:
     return body
 
 
-def _starts(order: Order, body: Message) -> list[tuple[model.Start | model.Prepare, pb.Start | pb.Prepare]]:
+def _starts(order: Order, body: Message) -> list[tuple[order_model.Start | order_model.Prepare, pb.Start | pb.Prepare]]:
     """The parts that carry a bundle, beside their messages."""
-    if isinstance(order, model.Start | model.Prepare):
+    if isinstance(order, order_model.Start | order_model.Prepare):
         assert isinstance(body, pb.Start | pb.Prepare)
         return [(order, body)]
-    if isinstance(order, model.Resume):
+    if isinstance(order, order_model.Resume):
         assert isinstance(body, pb.Resume)
         return [(order.start, body.start)]
     return []

@@ -11,7 +11,7 @@ from heliotrope.v1 import operator_pb2 as pb
 
 from ..managers import draining
 from ..managers.world import World
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
 from ..state.model import Drain, Job, Node, StoredDecision
 
@@ -47,7 +47,7 @@ def status(world: World, tx: Transaction, node: Node) -> pb.DrainStatus | None:
 
 def _left(world: World, tx: Transaction, node: Node, drain: Drain, job: Job) -> pb.DrainJob:
     message = _job(tx, job)
-    is_being_stopped = any(isinstance(one.order, model.Stop) for one in tx.commands.open_of_job(job.job_id))
+    is_being_stopped = any(isinstance(one.order, order_model.Stop) for one in tx.commands.open_of_job(job.job_id))
     message.under_way = bool(message.migration_id) or is_being_stopped
     decision = _decision(tx, drain, job)
     message.binding = decision.binding if decision else ""

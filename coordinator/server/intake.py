@@ -22,7 +22,8 @@ from ..managers.saga import Saga
 from ..managers.telemetry import EnergyBatch
 from ..managers.world import Transferring, World
 from ..state.database import Transaction
-from ..state.model import CapPower, CommandState, UncapPower, replace
+from ..state.model import replace
+from ..state.order_model import CapPower, CommandState, UncapPower
 from .sessions import LiveSession
 
 

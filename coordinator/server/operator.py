@@ -24,7 +24,7 @@ from ..managers.drains import DrainManager
 from ..managers.nodes import NodeManager
 from ..managers.saga import Saga
 from ..managers.world import World, new_id
-from ..state import model
+from ..state import order_model
 from ..state.database import Transaction
 from ..state.model import Job, Node, Wanted, replace
 from . import drains, reports
@@ -221,7 +221,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         job, node_id = await self._engine.run(find, ensure=False)
         relay = self._relays.open(node_id)
-        order = model.SendOutputs(relay_id=relay.relay_id, paths=tuple(request.paths))
+        order = order_model.SendOutputs(relay_id=relay.relay_id, paths=tuple(request.paths))
 
         def send(tx: Transaction) -> None:
             tx.commands.add(orders.command(self._world, job, node_id, order))

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, select
 
 from . import schema
-from .model import Command, CommandState
+from .order_model import Command, CommandState
 from .rows import decode, encode, upsert
 
 

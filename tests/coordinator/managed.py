@@ -16,7 +16,8 @@ from heliotrope.coordinator.managers.saga import Saga
 from heliotrope.coordinator.managers.world import World
 from heliotrope.coordinator.state import model
 from heliotrope.coordinator.state.database import Database, Transaction
-from heliotrope.coordinator.state.model import Command, CommandState, Job, Node, Run
+from heliotrope.coordinator.state.model import Job, Node, Run
+from heliotrope.coordinator.state.order_model import Command, CommandState
 from heliotrope.foundation.jobspec import CheckpointRules, JobSpec, Policy
 from heliotrope.foundation.model import (
     Checkpoint,

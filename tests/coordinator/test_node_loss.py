@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from heliotrope.coordinator.managers.world import Startup
-from heliotrope.coordinator.state import model
+from heliotrope.coordinator.state import model, order_model
 from heliotrope.coordinator.state.model import Loss
 from heliotrope.foundation.model import JobState, RunState
 
@@ -49,7 +49,7 @@ def test_stop_waits_for_the_lease_and_its_margin_then_takes_the_older_copy(fleet
     assert fleet.job.state is JobState.RUNNING, "its lease may still be held"
     fleet.wait(20)
     (start,) = fleet.orders("b")
-    assert isinstance(start.order, model.Start)
+    assert isinstance(start.order, order_model.Start)
     assert start.order.checkpoint is not None
     assert (start.order.checkpoint.key, start.epoch) == ((1, 2), 2)
     fleet.wait(5)
@@ -79,7 +79,7 @@ def test_keep_waits_for_the_operators_word(fleet: Managed) -> None:
     fleet.answer(start)
     # The operator was wrong: a still runs it, and is stopped.
     fleet.hello("a", fleet.report("a", step=50))
-    assert [type(one.order) for one in fleet.orders("a")][:1] == [model.Stop]
+    assert [type(one.order) for one in fleet.orders("a")][:1] == [order_model.Stop]
 
 
 def test_without_a_copy_it_is_lost_and_goes_on_where_it_is_when_its_node_comes_back(fleet: Managed) -> None:
@@ -104,7 +104,7 @@ def test_a_lost_job_is_recovered_when_another_holder_of_a_copy_comes(fleet: Mana
     fleet.hello("b")
     fleet.ensure()
     (start,) = fleet.orders("b")
-    assert isinstance(start.order, model.Start)
+    assert isinstance(start.order, order_model.Start)
     assert start.epoch == 2
 
 
@@ -135,7 +135,7 @@ def test_cancelling_a_lost_job_ends_it_and_its_return_is_fenced(fleet: Managed) 
     fleet.ensure()
     assert fleet.job.state is JobState.FAILED
     fleet.hello("a", fleet.report("a", step=50))
-    assert [type(one.order) for one in fleet.orders("a")][:1] == [model.Stop]
+    assert [type(one.order) for one in fleet.orders("a")][:1] == [order_model.Stop]
 
 
 def restart(fleet: Managed) -> None:

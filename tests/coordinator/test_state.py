@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from heliotrope.coordinator.state import model
+from heliotrope.coordinator.state import model, order_model
 from heliotrope.coordinator.state.database import Database
-from heliotrope.coordinator.state.model import Command, Copy, EnergyInterval, Job, LinkSample, Migration, Node, Run
+from heliotrope.coordinator.state.model import Copy, EnergyInterval, Job, LinkSample, Migration, Node, Run
+from heliotrope.coordinator.state.order_model import Command
 from heliotrope.foundation.errors import Conflict, Corrupt, Incompatible, InvalidInput, NotFound
 from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import Checkpoint, CommandResult, JobState, MigrationKind, MigrationStep
@@ -97,7 +98,7 @@ def test_a_job_is_found_by_an_unambiguous_name(database: Database) -> None:
 def test_orders_come_out_in_the_order_of_writing_until_they_are_closed(database: Database) -> None:
     def order(command_id: str) -> Command:
         return Command(
-            command_id=command_id, node_id="a", job_id="j-1", epoch=1, order=model.Quiesce(), created_utc=NOW
+            command_id=command_id, node_id="a", job_id="j-1", epoch=1, order=order_model.Quiesce(), created_utc=NOW
         )
 
     with database.transaction() as tx:
@@ -106,11 +107,11 @@ def test_orders_come_out_in_the_order_of_writing_until_they_are_closed(database:
         tx.commands.cancel("c-1")
         assert [one.command_id for one in tx.commands.open_for("a")] == ["c-9", "c-5"]
         result = CommandResult(command_id="c-9")
-        tx.commands.close(model.replace(order("c-9"), state=model.CommandState.DONE, result=result))
+        tx.commands.close(model.replace(order("c-9"), state=order_model.CommandState.DONE, result=result))
         tx.commands.cancel("c-9")  # done stays done
         found = tx.commands.find("c-9")
         assert found is not None
-        assert (found.state, found.result) == (model.CommandState.DONE, result)
+        assert (found.state, found.result) == (order_model.CommandState.DONE, result)
         assert [one.command_id for one in tx.commands.open_for("a")] == ["c-5"]
 
 
