@@ -2,13 +2,15 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-systemd test-frameworks check bench proto native-asan clean run-ready dev-ready
+.PHONY: help demo bundle test test-slow test-bundle test-systemd test-frameworks check bench proto native-asan clean run-ready dev-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
 TEST_ARGS ?=
 TORCH_ARGS ?=
 BENCH_ARGS ?=
+ARCH ?= $(shell uname -m)
+BUNDLE_ARGS ?=
 # Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -n $(WORKERS)
@@ -20,11 +22,14 @@ help:                ## this list
 demo: run-ready      ## watch a job follow the green power; DEMO_ARGS="--kill source" goes to `heliotrope demo`
 	@$(PY) -m heliotrope.cli demo $(DEMO_ARGS)
 
+bundle: release-ready ## dist/heliotrope-VERSION-linux-ARCH.tar.gz, with its own Python; ARCH=aarch64 or x86_64, BUNDLE_ARGS
+	$(PY) -m release --arch $(ARCH) $(BUNDLE_ARGS)
+
 test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytest
 	$(PYTEST) -m "not slow" $(TEST_ARGS)
 
 test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
-	$(PYTEST) -m slow --ignore=tests/systemd $(TEST_ARGS)
+	$(PYTEST) -m slow --ignore=tests/systemd --ignore=tests/release $(TEST_ARGS)
 
 # PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH_ARGS goes to pip, say
 # "--index-url URL" of a package index with builds for processors only.
@@ -32,6 +37,10 @@ test-frameworks: dev-ready ## jobs of PyTorch and torchrun, moved; installs PyTo
 	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
 	    .venv-torch/bin/python -m pip install --quiet numpy safetensors torch $(TORCH_ARGS) && touch .venv-torch/made; }
 	$(PYTEST) -m torch tests/frameworks $(TEST_ARGS)
+
+# One process: both bundles are built once, and the machine's processors are busy with that.
+test-bundle: release-ready ## both bundles, unpacked and at work, the one for aarch64 under qemu-user
+	$(PY) -m pytest -rs tests/release tests/native/test_native_foreign.py $(TEST_ARGS)
 
 test-systemd: dev-ready ## the services under a real systemd in namespaces: as root, else it says why not
 	$(PY) -m pytest -rs tests/systemd $(TEST_ARGS)
@@ -68,3 +77,6 @@ run-ready:
 
 dev-ready:
 	@scripts/set-up dev
+
+release-ready: dev-ready
+	@$(PY) -c "import ziglang" 2>/dev/null || $(PY) -m pip install --quiet --editable ".[release]"

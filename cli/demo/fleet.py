@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,15 @@ class LocalFleet:
         nodes: Mapping[str, str],
         coordinator: Mapping[str, Any] | None = None,
         agent: Mapping[str, Any] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "heliotrope.cli"),
     ) -> None:
-        """``nodes``: node id -> site name; ``coordinator`` and ``agent``: fields laid over the defaults."""
+        """``nodes``: node id -> site name; ``coordinator`` and ``agent``: fields laid over the defaults.
+
+        ``program``: the ``heliotrope`` command, another installation's to try that.
+        """
         self.folder = folder.resolve()
         self.nodes = dict(nodes)
+        self._program = tuple(program)
         self._sites = sites
         self._coordinator_fields = dict(coordinator or {})
         self._agent_fields = dict(agent or {})
@@ -137,7 +142,7 @@ class LocalFleet:
         member = self.members[name]
         member.notify, address = _notify_socket()
         environment = {**os.environ, "NOTIFY_SOCKET": address, failpoints.VARIABLE: failpoint}
-        command = [sys.executable, "-m", "heliotrope.cli", member.verb, "--config", str(member.config)]
+        command = [*self._program, member.verb, "--config", str(member.config)]
         with self.log(name).open("ab") as log:
             member.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
