@@ -11,7 +11,7 @@ from heliotrope.foundation.errors import Incompatible
 from . import elf
 from .target import GLIBC_FLOOR, Target
 
-# What PEP 599 lets a manylinux2014 wheel take from the machine, as far as anything here takes it.
+# What a manylinux2014 wheel may take from the machine (PEP 599; libz by auditwheel's policy), as far as any here does.
 _SYSTEM = frozenset(
     {
         "ld-linux-x86-64.so.2",
@@ -22,6 +22,7 @@ _SYSTEM = frozenset(
         "libdl.so.2",
         "librt.so.1",
         "libutil.so.1",
+        "libz.so.1",
         "libgcc_s.so.1",
         "libstdc++.so.6",
     }
@@ -52,7 +53,7 @@ def check(tree: Path, target: Target, floor: tuple[int, int] = GLIBC_FLOOR) -> F
     if wrong:
         raise Incompatible(
             f"cannot release {tree.name} for {target.arch} with glibc {_dotted(floor)}: {'; '.join(wrong)}; "
-            "take an older wheel, build it here, or raise --glibc"
+            "pin an older version of that package, or take another --python"
         )
     newest, file = max((demands.glibc, str(path.relative_to(tree))) for path, demands in files)
     taken = {name for _, demands in files for name in demands.libraries if name not in brought}

@@ -71,10 +71,11 @@ def _components(site: Path, files: dict[str, Path]) -> Iterator[Component]:
 
 
 def _licence(about: Message) -> str:
-    """From the newest of the three places that metadata has had for it; of a whole text only the first line."""
+    """From the newest of the three places that metadata has had for it."""
     named = [text.rpartition(" :: ")[2] for text in about.get_all("Classifier", []) if text.startswith("License ::")]
-    stated = str(about["License-Expression"] or about["License"] or "").strip().partition("\n")[0]
-    return stated or "; ".join(named) or "not stated"
+    stated = str(about["License-Expression"] or about["License"] or "").strip()
+    name = "" if "\n" in stated else stated  # some put the whole text there
+    return name or "; ".join(named) or stated.partition("\n")[0] or "not stated"
 
 
 def _canonical(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from . import sysroot
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_TIMEOUT_S = 1800
@@ -29,7 +32,30 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return get
 
 
+@pytest.fixture(scope="session")
+def aarch64_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The libraries of an aarch64 machine; of the oldest system that is still to be had, glibc 2.31 as on JetPack 5."""
+    reasons = []
+    for suite in ("bullseye", "bookworm"):
+        try:
+            return sysroot.make(tmp_path_factory.mktemp(suite), suite)
+        except sysroot.Unavailable as error:
+            reasons.append(f"{suite}: {error}")
+    pytest.skip(f"no libraries of aarch64: {'; '.join(reasons)}")
+
+
 def _unpacked(arch: str, folder: Path) -> Path:
+    place = folder / "a place with spaces"
+    with tarfile.open(_archive(arch, folder)) as archive:
+        archive.extractall(place, filter="data")
+    return place / "heliotrope"
+
+
+def _archive(arch: str, folder: Path) -> Path:
+    """The one in the folder that HELIOTROPE_BUNDLES names, so that what is released can be tested; else a new one."""
+    if given := os.environ.get("HELIOTROPE_BUNDLES"):
+        (found,) = (ROOT / given).glob(f"heliotrope-*-linux-{arch}.tar.gz")
+        return found
     if find_spec("ziglang") is None:
         pytest.skip("ziglang is not installed: make test-bundle does that")
     if shutil.which("apt-get") is None:
@@ -38,7 +64,4 @@ def _unpacked(arch: str, folder: Path) -> Path:
     command = [sys.executable, "-m", "release", "--arch", arch, "--output", str(folder), "--accept-outdated"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    place = folder / "a place with spaces"
-    with tarfile.open(done.stdout.strip().splitlines()[-1]) as archive:
-        archive.extractall(place, filter="data")
-    return place / "heliotrope"
+    return Path(done.stdout.strip().splitlines()[-1])
