@@ -67,17 +67,9 @@ def _finish(python: Interpreter, log: Path) -> None:
     shutil.copyfile(_LAUNCHER, python.home / "bin" / "heliotrope")
     (python.home / "bin" / "heliotrope").chmod(0o755)
     shutil.copyfile(ROOT / "LICENSE", python.home / "LICENSE")
-    compiled: list[str | Path] = [
-        "-m",
-        "compileall",
-        "-q",
-        "-j0",
-        "--invalidation-mode",
-        "unchecked-hash",
-        "-s",
-        python.home,
-    ]
-    run([python.program, "-I", *compiled, python.library], cwd=python.home, log=log)
+    # Anew and without writing what it imports for that: a file whose time counts would be stale once it is unpacked.
+    compileall = ["-I", "-B", "-m", "compileall", "-q", "-f", "-j0", "--invalidation-mode=unchecked-hash", "-s"]
+    run([python.program, *compileall, python.home, python.library], cwd=python.home, log=log)
 
 
 def _arguments() -> argparse.Namespace:

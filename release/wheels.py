@@ -52,6 +52,8 @@ def install(root: Path, target: Target, interpreter: Interpreter, work: Path, lo
     ]
     run(command, cwd=work, log=log)
     shutil.rmtree(site / "bin", ignore_errors=True)  # programs that would start the builder's interpreter
+    for path in site.glob("*.dist-info/direct_url.json"):
+        path.unlink()  # the builder's folder
     files = {_canonical(wheel.name.split("-")[0]): wheel for wheel in wheels}
     return sorted(_components(site, files), key=lambda component: component.name)
 
