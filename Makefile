@@ -40,7 +40,7 @@ test-frameworks: dev-ready ## jobs of PyTorch and torchrun, moved; installs PyTo
 
 # One process: both bundles are built once, and the machine's processors are busy with that.
 test-bundle: release-ready ## both bundles, unpacked and at work, the one for aarch64 under qemu-user
-	$(PY) -m pytest -rs tests/release tests/native/test_native_foreign.py $(TEST_ARGS)
+	$(PY) -m pytest -rs tests/release $(TEST_ARGS)
 
 test-systemd: dev-ready ## the services under a real systemd in namespaces: as root, else it says why not
 	$(PY) -m pytest -rs tests/systemd $(TEST_ARGS)
