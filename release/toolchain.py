@@ -14,8 +14,9 @@ from heliotrope.foundation.errors import HeliotropeError, Incompatible
 from .target import GLIBC_FLOOR, Target
 
 _LOG_LINES = 25  # of a failed step, in its error
-# No sanitizer, which zig adds to unoptimised code, and no build time: the same sources give the same bytes.
-_FLAGS = "-fno-sanitize=undefined -g0 -Wno-date-time"
+# No sanitizer, which zig adds to unoptimised code. No build time, and no debug information, which zig's own start files
+# bring along: the same sources give the same bytes, wherever they are compiled.
+_FLAGS = "-fno-sanitize=undefined -g0 -Wno-date-time -Wl,--strip-debug -Wno-unused-command-line-argument"
 
 
 class Toolchain:
