@@ -39,21 +39,11 @@ def install(root: Path, target: Target, interpreter: Interpreter, work: Path, lo
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     run([*pip, "download", "-d", folder, *selection, *requirements(root)], cwd=work, log=log)
     wheels = sorted(folder.glob("*.whl"))
-    command: list[str | Path] = [
-        *pip,
-        "install",
-        "--no-index",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-        site,
-        *selection,
-        *wheels,
-    ]
-    run(command, cwd=work, log=log)
+    # By name, out of the folder: of a wheel that is named by its path, pip writes down where it lay.
+    exact = ["==".join(wheel.name.split("-")[:2]) for wheel in wheels]
+    unpack = [*pip, "install", "--no-index", "--no-deps", "--no-compile", *selection]
+    run([*unpack, "--find-links", folder, "--target", site, *exact], cwd=work, log=log)
     shutil.rmtree(site / "bin", ignore_errors=True)  # programs that would start the builder's interpreter
-    for path in site.glob("*.dist-info/direct_url.json"):
-        path.unlink()  # the builder's folder
     files = {_canonical(wheel.name.split("-")[0]): wheel for wheel in wheels}
     return sorted(_components(site, files), key=lambda component: component.name)
 
