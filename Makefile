@@ -2,7 +2,8 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-slow test-systemd test-frameworks check bench fuzz proto native-asan clean run-ready dev-ready torch-ready
+.PHONY: help demo bundle test test-kernels test-slow test-bundle test-systemd test-frameworks check bench fuzz proto native-asan clean \
+    run-ready dev-ready torch-ready release-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
@@ -11,6 +12,8 @@ TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_S ?= 60
+ARCH ?= $(shell uname -m)
+BUNDLE_ARGS ?=
 # Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -n $(WORKERS)
@@ -22,16 +25,23 @@ help:                ## this list
 demo: run-ready      ## watch a job follow the green power; DEMO_ARGS="--kill source" goes to `heliotrope demo`
 	@$(PY) -m heliotrope.cli demo $(DEMO_ARGS)
 
+bundle: release-ready ## dist/heliotrope-VERSION-linux-ARCH.tar.gz, with its own Python; ARCH=aarch64 or x86_64, BUNDLE_ARGS
+	$(PY) -m release --arch $(ARCH) $(BUNDLE_ARGS)
+
 test: dev-ready      ## all tests but the long matrices; TEST_ARGS goes to pytest
 	$(PYTEST) -m "not slow" $(TEST_ARGS)
 
 test-slow: dev-ready ## the long matrices: a kill at every failpoint, the wheel
-	$(PYTEST) -m slow --ignore=tests/systemd $(TEST_ARGS)
+	$(PYTEST) -m slow --ignore=tests/systemd --ignore=tests/release $(TEST_ARGS)
 
 # PyTorch is large and no dependency of ours: it has an environment of its own, made once. TORCH is what pip is to install
 # (plain "torch" may bring gigabytes of CUDA), TORCH_ARGS goes to it too, say "--index-url URL".
 test-frameworks: torch-ready ## jobs of PyTorch and torchrun, moved; installs PyTorch into .venv-torch
 	$(PYTEST) -m torch tests/frameworks $(TEST_ARGS)
+
+# One process: both bundles are built once, and the machine's processors are busy with that.
+test-bundle: release-ready ## both bundles, unpacked and at work, the one for aarch64 under qemu-user
+	$(PY) -m pytest -rs tests/release $(TEST_ARGS)
 
 test-systemd: dev-ready ## the services under a real systemd in namespaces: as root, else it says why not
 	$(PY) -m pytest -rs tests/systemd $(TEST_ARGS)
@@ -83,3 +93,6 @@ dev-ready:
 torch-ready: dev-ready
 	@[ -e .venv-torch/made ] || { $(PY) -m venv .venv-torch && \
 	    .venv-torch/bin/python -m pip install --quiet numpy safetensors '$(TORCH)' $(TORCH_ARGS) && touch .venv-torch/made; }
+
+release-ready: dev-ready
+	@$(PY) -c "import ziglang" 2>/dev/null || $(PY) -m pip install --quiet --editable ".[release]"

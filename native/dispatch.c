@@ -5,6 +5,10 @@
 
 #include "core.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 static const ht_kernels scalar = {
     .name = "scalar",
     .split = ht_split_scalar,
@@ -30,21 +34,23 @@ static const ht_kernels avx2 = {
     .huffman_name = "avx2",
 };
 
-/* Older compilers do not know the word "lzcnt" for __builtin_cpu_supports. */
-static int has_lzcnt(void) {
-    unsigned a, b, c, d;
-    return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & bit_LZCNT) != 0;
+/* Whether the system saves the wide registers when it switches threads: XCR0's bits for SSE and AVX state. */
+static int saves_wide_registers(void) {
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & 6) == 6;
 }
 
-/* Every processor with AVX2 that is still in use has BMI2 and LZCNT too; the check is made once. */
+/* Every processor with AVX2 that is still in use has BMI2 and LZCNT too; the check costs nothing. Asked of the processor
+   itself: __builtin_cpu_supports needs a part of the compiler's library that not every compiler has. */
 static const ht_kernels *fastest(void) {
-    static const ht_kernels *found;
-    if (found == NULL) {
-        __builtin_cpu_init();
-        int able = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-        found = able && has_lzcnt() ? &avx2 : &scalar;
-    }
-    return found;
+    unsigned eax, ebx, ecx, edx;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return &scalar;
+    if (!(ecx & bit_OSXSAVE) || !(ecx & bit_AVX) || !saves_wide_registers()) return &scalar;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return &scalar;
+    if (!(ebx & bit_AVX2) || !(ebx & bit_BMI) || !(ebx & bit_BMI2)) return &scalar;
+    if (!__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) || !(ecx & bit_LZCNT)) return &scalar;
+    return &avx2;
 }
 #elif defined(__aarch64__)
 static const ht_kernels neon = {

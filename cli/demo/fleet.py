@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,15 @@ class LocalFleet:
         nodes: Mapping[str, str],
         coordinator: Mapping[str, Any] | None = None,
         agent: Mapping[str, Any] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "heliotrope.cli"),
     ) -> None:
-        """``nodes``: node id -> site name; ``coordinator`` and ``agent``: fields laid over the defaults."""
+        """``nodes``: node id -> site name; ``coordinator`` and ``agent``: fields laid over the defaults.
+
+        ``program``: the ``heliotrope`` command, another installation's to try that.
+        """
         self.folder = folder.resolve()
         self.nodes = dict(nodes)
+        self._program = tuple(program)
         self._sites = sites
         self._coordinator_fields = dict(coordinator or {})
         self._agent_fields = dict(agent or {})
@@ -145,7 +150,7 @@ class LocalFleet:
 
     def command(self, member: Member) -> list[str]:
         """What starts a member."""
-        return [sys.executable, "-m", "heliotrope.cli", member.verb, "--config", str(member.config)]
+        return [*self._program, member.verb, "--config", str(member.config)]
 
     def notify_socket(self, _name: str) -> tuple[socket.socket, str]:
         """Where a member says that it is ready, and how it is told of it."""
