@@ -102,7 +102,7 @@ QUICK = {
 }
 
 
-# Orders that belong to no move; their own tests kill at them.
+# Orders that belong to no move.
 OTHER_ORDERS = ("send_outputs", "cap_power", "uncap_power", "repair")
 
 
