@@ -15,7 +15,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -25,16 +24,11 @@ from heliotrope.agent.transfer.client import pull
 from heliotrope.agent.transfer.handshake import Address
 from heliotrope.agent.transfer.result import PullOptions, PullResult
 from heliotrope.agent.transfer.server import TransferServer
-from heliotrope.foundation import authority, identity, tickets, tls
-from heliotrope.foundation.identity import Role
-from heliotrope.foundation.tickets import Ticket, TicketVerifier
+from heliotrope.foundation import identity, tls
 
-from . import measure
+from . import measure, throwaway
 from .checkpoints import Sample, samples
 from .measure import Row
-
-FLEET, COORDINATOR, SOURCE, DESTINATION = "benchmark", "control", "source", "destination"
-HOUR = timedelta(hours=1)
 
 
 def main() -> None:
@@ -45,7 +39,7 @@ def main() -> None:
     for sample in samples():
         with tempfile.TemporaryDirectory(prefix="heliotrope-loopback-") as name:
             folder = Path(name)
-            _issue(folder)
+            throwaway.issue(folder)
             rows += [_pull_row(sample, folder, count, arguments.runs) for count in arguments.connections]
             if sample.base is None:
                 rows.append(_copy_row(sample, folder, arguments.runs))
@@ -93,43 +87,20 @@ def _copy_row(sample: Sample, folder: Path, runs: int) -> Row:
     return {**common, "duration_s": measure.spread(durations_s), "state_bytes_per_s": rate, "runs": runs}
 
 
-def _issue(folder: Path) -> None:
-    """Throw-away identities of a fleet of two nodes."""
-    ca = authority.create(folder / "ca", FLEET)
-    ca.issue(Role.COORDINATOR, COORDINATOR).save(folder / COORDINATOR)
-    for node in (SOURCE, DESTINATION):
-        ca.issue(Role.AGENT, node).save(folder / node)
-
-
-def _verifier(folder: Path) -> TicketVerifier:
-    coordinator = identity.load(folder / COORDINATOR)
-    return TicketVerifier(coordinator.ca_pem, coordinator.certificate_pem)
-
-
 def _reader(path: Path | None) -> CheckpointReader | None:
     return CheckpointReader(path, build(path)) if path is not None else None
 
 
 def _pull(folder: Path, base: CheckpointReader | None, address: Address, connections: int) -> PullResult:
-    own = identity.load(folder / DESTINATION)
-    ticket = Ticket(
-        fleet=FLEET,
-        job_id="job",
-        migration_id="move",
-        epoch=1,
-        source_node=SOURCE,
-        destination_node=DESTINATION,
-        byte_limit=1 << 40,
-        expires_utc=datetime.now(UTC) + HOUR,
-    )
+    own = identity.load(folder / throwaway.DESTINATION)
     target = folder / "received"
     try:
         return pull(
             address,
             tls.client_context(own),
             name=own.name,
-            ticket=tickets.sign(ticket, identity.load(folder / COORDINATOR)),
-            verify_ticket=_verifier(folder),
+            ticket=throwaway.ticket(folder),
+            verify_ticket=throwaway.verifier(folder),
             reference="newest",
             destination=target,
             base=base,
@@ -156,14 +127,14 @@ def _sender(sample: Sample, folder: Path) -> Iterator[tuple[Address, Connection]
 
 def serve(sample: Sample, folder: Path, line: Connection) -> None:
     """Run the sending end until the line is closed; each word on it is answered with the seconds of processor used."""
-    own = identity.load(folder / SOURCE)
+    own = identity.load(folder / throwaway.SOURCE)
     newest = CheckpointReader(sample.path, build(sample.path))
     older = _reader(sample.base)
     server = TransferServer(
         tls.server_context(own),
         ("127.0.0.1", 0),
         name=own.name,
-        verify_ticket=_verifier(folder),
+        verify_ticket=throwaway.verifier(folder),
         open_source=lambda _ticket, _reference: newest,
         open_base=lambda _ticket, digest: older if older is not None and older.digest == digest else None,
     )

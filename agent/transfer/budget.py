@@ -86,6 +86,7 @@ class Buffers:
     """
 
     SMALL_BYTES = 64 << 10
+    FREE_COUNT = 8  # kept; more were in use for a moment only
 
     def __init__(self) -> None:
         self._free: list[bytearray] = []
@@ -107,5 +108,5 @@ class Buffers:
         if len(buffer) > self.SMALL_BYTES:
             with self._lock:
                 self._free.append(buffer)
-                if len(self._free) > 32:
+                if len(self._free) > self.FREE_COUNT:
                     self._free.pop(0)

@@ -25,6 +25,8 @@ from .receiver import Terms, checked_manifest, fetch_manifest
 from .result import OnProgress, PullOptions, PullResult
 from .work import Totals, Work
 
+# Of the memory: what has come and waits for a decoder. The rest is for what is on its way, which a long link needs.
+BACKLOG_SHARE = 16
 _BACK_OFF_S = 0.2
 
 
@@ -66,7 +68,7 @@ class Pull:
             connection.close()
             raise
         try:
-            work = Work(manifest, self._clock)
+            work = Work(manifest, self._clock, self._options.memory_bytes // BACKLOG_SHARE)
             self._dialler.finished = lambda: work.over  # an error in one thread must not leave others waiting
             self._check_space(manifest, partial)
             crew = self._crew(work, manifest, partial)

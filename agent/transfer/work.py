@@ -45,7 +45,8 @@ class Totals:
 class Work:
     """The lists and counters; every method may be called from any thread."""
 
-    def __init__(self, manifest: Manifest, clock: Clock) -> None:
+    def __init__(self, manifest: Manifest, clock: Clock, backlog_bytes: int) -> None:
+        """``backlog_bytes``: frames that may wait for a decoder; more stay with the sender, whatever was asked for."""
         self.places: list[tuple[Entry, Chunk]] = manifest.places()
         self.totals = Totals()
         self.error: HeliotropeError | None = None
@@ -55,6 +56,8 @@ class Work:
         self._local: deque[int] = deque()
         self._pending: deque[int] = deque()
         self._arrived: deque[Arrived] = deque()
+        self._arrived_bytes = 0
+        self._backlog_bytes = backlog_bytes
         self._twins: dict[int, list[int]] = {}
         first: dict[bytes, int] = {}
         for index, (_, chunk) in enumerate(self.places):
@@ -104,9 +107,12 @@ class Work:
         return claimed
 
     def arrive(self, item: Arrived) -> None:
-        """Hand a frame to the decoders."""
+        """Hand a frame to the decoders; waits while they are far behind, so that memory does not follow the link."""
         with self._changed:
+            while self._arrived_bytes >= self._backlog_bytes and not self._stopped:
+                self._changed.wait(_TICK_S)
             self._arrived.append(item)
+            self._arrived_bytes += item.frame.data.nbytes
             self.progress_s = self._clock.monotonic_s()
             self._changed.notify_all()
 
@@ -117,12 +123,20 @@ class Work:
                 if self._stopped:
                     return None
                 if self._arrived:
-                    return self._arrived.popleft()
+                    return self._take()
                 if self._local:
                     return self._local.popleft()
                 if self._left == 0:
                     return None
                 self._changed.wait(_TICK_S)
+
+    def _take(self) -> Arrived:
+        item = self._arrived.popleft()
+        behind = self._arrived_bytes >= self._backlog_bytes
+        self._arrived_bytes -= item.frame.data.nbytes
+        if behind:
+            self._changed.notify_all()
+        return item
 
     def wait(self) -> None:
         """Until something changed, or a tick passed."""

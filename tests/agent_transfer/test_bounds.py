@@ -91,16 +91,7 @@ def peaks(fleet: Fleet, folder: Path, size_bytes: int, memory_bytes: int) -> tup
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "memory_bytes",
-    [
-        64 << 20,
-        pytest.param(
-            PullOptions().memory_bytes,
-            marks=pytest.mark.xfail(reason="100 MB do not fill the default budget, 3 GB do: seen 79 MB and 315 MB"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("memory_bytes", [64 << 20, PullOptions().memory_bytes])
 def test_memory_is_the_same_for_thirty_times_the_state(fleet: Fleet, tmp_path: Path, memory_bytes: int) -> None:
     disk = os.statvfs(tmp_path)
     if disk.f_bavail * disk.f_frsize < 8_000_000_000:
