@@ -37,7 +37,9 @@ class Sample:
 
 
 def samples() -> list[Sample]:
-    """The state in fp32 alone and against older states, its weights in bf16, and a run of which most is frozen."""
+    """The state in fp32 alone and against older states, its weights in bf16 and int8, noise, and a run of which most is
+    frozen.
+    """
     folder = _folder()
     state = {step: folder / f"fp32-{step}.safetensors" for step in STEPS}
     weights = {step: folder / f"bf16-{step}.safetensors" for step in STEPS}
@@ -48,6 +50,8 @@ def samples() -> list[Sample]:
         Sample("fp32 AdamW state", state[30], state[20], "10 steps before"),
         Sample("bf16 weights", weights[31]),
         Sample("bf16 weights", weights[31], weights[30], "1 step before"),
+        Sample("int8 weights", folder / f"int8-{STEPS[-1]}.safetensors"),
+        Sample("random bytes", folder / "random.bin"),
         Sample("frozen bf16 weights, trained fp32 part", frozen[31], frozen[30], "1 step before"),
     ]
 
@@ -91,6 +95,7 @@ def _train(folder: Path) -> None:
         _derive(checkpoint / "state.safetensors", folder, step)
     for step in STEPS:
         shutil.rmtree(folder / f"at-{step}")
+    (folder / "random.bin").write_bytes(np.random.default_rng(1).bytes(STATE_MB * 1_000_000))
 
 
 def _python(script: str, *arguments: str, folder: Path, **environment: str) -> None:
@@ -100,11 +105,13 @@ def _python(script: str, *arguments: str, folder: Path, **environment: str) -> N
 
 
 def _derive(source: Path, folder: Path, step: int) -> None:
-    """The state as it is, its weights rounded to bf16, and the frozen mixture."""
+    """The state as it is, its weights rounded to bf16 and to int8, and the frozen mixture."""
     shutil.copyfile(source, folder / f"fp32-{step}.safetensors")
     tensors = _read(source)
     weights = {name: _bf16(data) for name, data in tensors.items() if name.startswith("weights.")}
     _write(folder / f"bf16-{step}.safetensors", {name: ("BF16", data) for name, data in weights.items()})
+    small = {name: ("I8", _int8(data)) for name, data in tensors.items() if name.startswith("weights.")}
+    _write(folder / f"int8-{step}.safetensors", small)
     mixture: dict[str, tuple[str, npt.NDArray[Any]]] = {}
     first = _read(folder / f"fp32-{STEPS[0]}.safetensors")
     for name, data in tensors.items():
@@ -119,6 +126,12 @@ def _bf16(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The upper halves of fp32 values, rounded to the nearest, ties to even, as frameworks do."""
     bits = values.view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _int8(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One scale for each tensor, its largest magnitude at 127: what quantised weights are in the simplest schemes."""
+    scale = float(np.abs(values).max()) / 127 or 1.0
+    return np.round(values / scale).astype(np.int8)
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]]:

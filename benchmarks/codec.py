@@ -52,14 +52,14 @@ def rows(sample: Sample, runs: int) -> list[Row]:
     """One row per coder, measured in turns; a peer that is not installed says so."""
     chunks = _read(sample)
     raw_bytes = sum(memoryview(chunk.data).nbytes for chunk in chunks)
-    common: Row = {"data": sample.name, "base": sample.base_name, "raw_bytes": raw_bytes}
+    common: Row = {"dataset": sample.name, "base": sample.base_name, "raw_bytes": raw_bytes}
     found: list[Row] = []
     able: dict[str, Coder] = {}
     for coder in coders(with_base=sample.base is not None):
         try:
             coder.prepare(chunks)
         except Unavailable as error:
-            found.append({**common, "coder": coder.name, "missing": str(error)})
+            found.append({**common, "tool": coder.name, "missing": str(error)})
             continue
         coder.check()
         able[coder.name] = coder
@@ -67,9 +67,9 @@ def rows(sample: Sample, runs: int) -> list[Row]:
     decode_s = measure.in_turns({name: coder.decode for name, coder in able.items()}, runs)
     limit = round(raw_bytes / max(_entropy_bytes(chunks), 1), 4)
     for name, coder in able.items():
-        row = {**common, "coder": name, "ratio": round(raw_bytes / coder.coded_bytes, 4), "entropy_ratio": limit}
-        row["encode_bytes_per_s"] = measure.spread([raw_bytes / duration_s for duration_s in encode_s[name]])
-        row["decode_bytes_per_s"] = measure.spread([raw_bytes / duration_s for duration_s in decode_s[name]])
+        row = {**common, "tool": name, "ratio": round(raw_bytes / coder.coded_bytes, 4), "entropy_ratio": limit}
+        row |= measure.figures("encode_gb_per_s", [raw_bytes / duration_s / 1e9 for duration_s in encode_s[name]])
+        row |= measure.figures("decode_gb_per_s", [raw_bytes / duration_s / 1e9 for duration_s in decode_s[name]])
         found.append({**row, "runs": runs, "threads": 1})
     return found
 

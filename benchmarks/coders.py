@@ -65,11 +65,20 @@ class Heliotrope(Coder):
 class Whole(Coder):
     """A peer: ``encode`` and ``decode`` map one buffer of one element width; runs of equal type are joined for it."""
 
-    def __init__(self, name: str, make: Callable[[int], tuple[Callable[[bytes], Any], Callable[[Any], Any]]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[int], tuple[Callable[[bytes], Any], Callable[[Any], Any]]],
+        *,
+        only_floats: bool = False,
+    ) -> None:
         self.name = name
         self._make = make
+        self._only_floats = only_floats
 
     def prepare(self, chunks: Sequence[Chunk]) -> None:
+        if self._only_floats and not any(chunk.floating for chunk in chunks):
+            raise Unavailable("it codes floats only")
         self._pieces = list(_joined(chunks))
         self._pairs = [self._make(width) for width, _ in self._pieces]
 
@@ -127,7 +136,7 @@ def coders(*, with_base: bool) -> Iterator[Coder]:
         return
     yield Whole("zstd -1", lambda _: _zstd(1))
     yield Whole("zstd -3", lambda _: _zstd(3))
-    yield Whole("zipnn", _zipnn)
+    yield Whole("zipnn", _zipnn, only_floats=True)
     yield Whole("blosc2 shuffle zstd -1", _blosc2)
 
 

@@ -58,10 +58,10 @@ def plan_row(jobs_count: int, sites_count: int, runs: int, seed: int) -> Row:
 
 
 def _row(what: str, jobs_count: int, sites_count: int, samples: list[float], **more: int) -> Row:
-    duration_s = measure.spread(samples)
-    per_pair_s = float(f"{duration_s['median'] / (jobs_count * sites_count):.4g}")
+    duration = measure.figures("duration_s", samples)
+    per_pair_s = float(f"{duration['duration_s'] / (jobs_count * sites_count):.4g}")
     sizes = {"jobs_count": jobs_count, "sites_count": sites_count}
-    return {"what": what, **sizes, "duration_s": duration_s, "per_pair_s": per_pair_s, "runs": len(samples), **more}
+    return {"what": what, **sizes, **duration, "per_pair_s": per_pair_s, "runs": len(samples), **more}
 
 
 def fleet(jobs_count: int, sites_count: int, seed: int) -> Snapshot:

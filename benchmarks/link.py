@@ -116,13 +116,11 @@ def _row(a: Host, b: Host, tool: Tool, freight: Freight, runs: int) -> Row:
             durations_s.append(time.monotonic() - start_s)
             wire_bytes.append(float(max(now - then for now, then in zip(b.counted(), before, strict=True))))
             check(freight)
-    duration = measure.spread(durations_s)
     return {
         "tool": tool.name,
         "state_bytes": freight.path.stat().st_size,
-        "seconds": duration if freight.base is None else None,
-        "standstill_s": duration if freight.base is not None else None,
-        "wire_bytes": measure.spread(wire_bytes),
+        **measure.figures("seconds" if freight.base is None else "standstill_s", durations_s),
+        **measure.figures("wire_bytes", wire_bytes),
         "runs": runs,
     }
 

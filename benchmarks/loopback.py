@@ -58,16 +58,16 @@ def _pull_row(sample: Sample, folder: Path, connections: int, runs: int) -> Row:
                 networks_s.append(result.network_s)
                 cpus_s.append(_own_cpu_s() + _asked_cpu_s(sender) - before_s)
     return {
-        "data": sample.name,
+        "dataset": sample.name,
         "base": sample.base_name,
-        "how": "pull",
+        "tool": "heliotrope",
         "connections": connections,
         "state_bytes": result.state_bytes,
         "wire_bytes": result.wire_bytes,
-        "duration_s": measure.spread(durations_s),
-        "network_s": measure.spread(networks_s),
-        "state_bytes_per_s": measure.spread([result.state_bytes / duration_s for duration_s in durations_s]),
-        "cpu_s": measure.spread(cpus_s),
+        **measure.figures("duration_s", durations_s),
+        **measure.figures("network_s", networks_s),
+        **measure.figures("gb_per_s", [result.state_bytes / duration_s / 1e9 for duration_s in durations_s]),
+        **measure.figures("core_s_per_gb", [cpu_s / result.state_bytes * 1e9 for cpu_s in cpus_s]),
         "runs": runs,
     }
 
@@ -82,9 +82,9 @@ def _copy_row(sample: Sample, folder: Path, runs: int) -> Row:
 
     durations_s = measure.in_turns({"copy": copy}, runs)["copy"]
     state_bytes = sample.path.stat().st_size
-    rate = measure.spread([state_bytes / duration_s for duration_s in durations_s])
-    common = {"data": sample.name, "base": None, "how": "copyfile and fsync", "state_bytes": state_bytes}
-    return {**common, "duration_s": measure.spread(durations_s), "state_bytes_per_s": rate, "runs": runs}
+    rate = measure.figures("gb_per_s", [state_bytes / duration_s / 1e9 for duration_s in durations_s])
+    common = {"dataset": sample.name, "base": None, "tool": "copyfile and fsync", "state_bytes": state_bytes}
+    return {**common, **measure.figures("duration_s", durations_s), **rate, "runs": runs}
 
 
 def _reader(path: Path | None) -> CheckpointReader | None:

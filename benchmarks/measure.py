@@ -44,9 +44,9 @@ def machine() -> Row:
     }
 
 
-def spread(samples: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest, to four digits: more would be noise."""
-    found = {"median": statistics.median(samples), "min": min(samples), "max": max(samples)}
+def figures(name: str, samples: Sequence[float]) -> dict[str, float]:
+    """The median under ``name``, the lowest and highest beside it, to four digits: more would be noise."""
+    found = {name: statistics.median(samples), f"{name}_min": min(samples), f"{name}_max": max(samples)}
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
 
@@ -79,8 +79,6 @@ def show(rows: Sequence[Row], as_json: bool) -> None:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"median", "min", "max"}:
-        return "{median:.4g} ({min:.4g}..{max:.4g})".format(**value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
