@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # Where protobuf objects may be: the edges. Inside are our own structures.
 WIRE_EDGES = (
     "heliotrope.foundation.model",
-    "heliotrope.agent.daemon",
+    "heliotrope.agent.wiring",
     "heliotrope.agent.joining",
     "heliotrope.agent.link",
     "heliotrope.agent.orders",
