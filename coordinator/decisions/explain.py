@@ -17,9 +17,8 @@ def reason(decision: Decision, state: str) -> str:
         if decision.binding == Binding.BUSY.label:
             return f"nothing is decided while the job is {state}"
         nearest = f"; nearest is {decision.rejected[0].site}" if decision.rejected else ""
-        if decision.rejected and decision.rejected[0].note:
-            nearest += f": {decision.rejected[0].note}"
-        return f"waits: no site can take it ({MEANINGS[Binding[decision.binding.upper()]]}{nearest})"
+        said = "".join(f"; {item.note}" for item in decision.rejected if item.note)
+        return f"waits: no site can take it ({MEANINGS[Binding[decision.binding.upper()]]}{nearest}{said})"
     return f"stays at {decision.source_site}{_here_clause(decision)}: {_stay_reason(decision)}"
 
 

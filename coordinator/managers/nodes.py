@@ -156,10 +156,7 @@ class NodeManager:
         try:
             copy = orders.newest_copy(self._world, tx, job)
         except Conflict as error:
-            if job.state is JobState.LOST and job.message == str(error):
-                return False
-            tx.jobs.put(replace(job, state=JobState.LOST, message=str(error)))
-            return True
+            return self._lost(tx, job, str(error), why)
         if copy is None:
             self._begin_again(tx, job, why)
         else:
@@ -167,11 +164,26 @@ class NodeManager:
             self._saga.begin(tx, MigrationKind.RECOVER, job, None, cause=why)
         return True
 
+    def _lost(self, tx: Transaction, job: Job, message: str, why: str) -> bool:
+        """It waits for a copy. Nobody holds it any more if its node was forgotten: what still runs there is fenced."""
+        node = tx.nodes.find(job.node_id)
+        lost = replace(job, state=JobState.LOST, message=message)
+        if node is None or node.forgotten:
+            self._close_run(tx, job, why)
+            lost = replace(lost, node_id="", drained_from="")
+        if lost == job:
+            return False
+        tx.jobs.put(lost)
+        return True
+
     def _begin_again(self, tx: Transaction, job: Job, why: str) -> None:
-        run = tx.jobs.run(job.job_id, job.epoch)
-        if run is not None and run.ended_utc is None:
-            tx.jobs.put_run(replace(run, ended_utc=self._world.utc(), end_reason=why))
+        self._close_run(tx, job, why)
         message = f"{why}, and it has no checkpoint: it begins again"
         tx.jobs.put(replace(job, state=JobState.PENDING, node_id="", message=message, progress=Progress()))
         # Whatever the node still holds of it is of a run that nobody goes on from.
         tx.commands.add(orders.command(self._world, job, job.node_id, order_model.Release(keep_logs=True)))
+
+    def _close_run(self, tx: Transaction, job: Job, why: str) -> None:
+        run = tx.jobs.run(job.job_id, job.epoch)
+        if run is not None and run.ended_utc is None:
+            tx.jobs.put_run(replace(run, ended_utc=self._world.utc(), end_reason=why))

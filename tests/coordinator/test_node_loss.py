@@ -83,16 +83,25 @@ def test_keep_waits_for_the_operators_word(fleet: Managed) -> None:
 
 
 def test_without_a_copy_it_is_lost_and_goes_on_where_it_is_when_its_node_comes_back(fleet: Managed) -> None:
-    fleet.run(disconnect="keep")
+    fleet.run(**STOP)
     lose_a(fleet, copy_at_b=False)
-    fleet.forget("a")
-    fleet.wait(1)
+    fleet.wait(100)
     assert fleet.job.state is JobState.LOST
     assert "on_loss" in fleet.job.message
     fleet.wait(1000)
     assert fleet.job.state is JobState.LOST
     fleet.hello("a", fleet.report("a", step=99))
     assert (fleet.job.state, fleet.job.epoch, loss(fleet).outcome) == (JobState.RUNNING, 1, "returned")
+
+
+def test_what_a_forgotten_node_still_runs_is_stopped_also_where_nothing_else_was_started(fleet: Managed) -> None:
+    fleet.run(disconnect="keep")
+    lose_a(fleet, copy_at_b=False)
+    fleet.forget("a")
+    fleet.wait(1)
+    assert (fleet.job.state, fleet.job.node_id) == (JobState.LOST, "")
+    fleet.hello("a", fleet.report("a", step=99))
+    assert isinstance(fleet.orders("a")[0].order, order_model.Stop)
 
 
 def test_a_lost_job_is_recovered_when_another_holder_of_a_copy_comes(fleet: Managed) -> None:

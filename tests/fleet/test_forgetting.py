@@ -81,9 +81,9 @@ def test_the_only_checkpoints_were_there_so_the_job_is_lost_until_they_come_back
             operator.until(lambda: True if operator.job().checkpoint.step >= 20 else None, "a checkpoint")
             lose(fleet, operator, "a")
             forget(operator, "a")
-            job = operator.job()
-            assert (job.state, job.node_id) == (LOST, ""), operator.story()
-            assert "held its only checkpoints" in job.message
+            job = operator.until(lambda: one if (one := operator.job()).state == LOST else None, "the loss")
+            assert job.node_id == ""
+            assert "no node that holds a checkpoint of it is connected" in job.message
             assert runners._alive() != []
             fleet.start("a")
             job = operator.ended()
@@ -91,18 +91,20 @@ def test_the_only_checkpoints_were_there_so_the_job_is_lost_until_they_come_back
             assert operator.digest() == truth(arguments)
 
 
-def test_a_job_without_any_checkpoint_starts_again_as_its_policy_allows(folder: Path, truth: Truth) -> None:
+def test_a_job_without_any_checkpoint_begins_again(folder: Path, truth: Truth) -> None:
     with two_nodes(folder) as fleet:
         fleet.start(COORDINATOR)
         fleet.start("a")
         operator = Operator(fleet)
-        operator.submit(tiny_spec("--steps", "30", *SLOW[2:], restart_limit=1))
+        operator.submit(tiny_spec("--steps", "30", *SLOW[2:]))
         operator.reached(3)
         lose(fleet, operator, "a")
         forget(operator, "a")
-        job = operator.job()
-        assert (job.state, job.restart_count) == (PENDING, 1)
-        assert "starts from its beginning" in job.runs[-1].end_reason
+        job = operator.until(
+            lambda: one if (one := operator.job()).state == PENDING else None, "its place in the queue"
+        )
+        assert job.restart_count == 0, "the loss of a node is no failure of the job"
+        assert "is forgotten" in job.runs[-1].end_reason
         fleet.start("b")
         job = operator.ended()
         assert (job.state, job.node_id, job.epoch) == (FINISHED, "b", 2), operator.story()
