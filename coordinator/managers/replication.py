@@ -30,6 +30,7 @@ failpoints.register(
 SLACK_S = 15.0
 # After so many failures in a row a node that holds nothing yet is replaced by another.
 FAILURES_LIMIT = 3
+DOUBLINGS_LIMIT = 16  # of the pause after a failure; long before numbers overflow
 
 
 class ReplicationManager:
@@ -167,7 +168,7 @@ class ReplicationManager:
             replica_places.refuse(self._world, job, replica.node_id, message)
             self._drop(tx, replica, job)
             return
-        retry_s = self._world.config.replication.retry_s * 2 ** (replica.failed_count - 1)
+        retry_s = self._world.config.replication.retry_s * 2 ** min(replica.failed_count - 1, DOUBLINGS_LIMIT)
         self._wait(tx, replica, min(retry_s, job.spec.checkpoint.replicate_every_s))
 
     def _choose(self, tx: Transaction, job: Job, replicas: list[Replica]) -> None:
