@@ -108,7 +108,7 @@ def _measured(a: Host, b: Host, tools: list[Tool], path: Path, base: Path | None
 
 def _row(a: Host, b: Host, tool: Tool, freight: Freight, runs: int) -> Row:
     durations_s, wire_bytes = [], []
-    with tool.serving(a, freight):
+    with tool.serving(a, b, freight):
         for _ in range(runs):
             freight.lay_out()
             before, start_s = b.counted(), time.monotonic()

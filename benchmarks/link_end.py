@@ -1,4 +1,4 @@
-"""Heliotrope's two ends of a measured link, as commands: ``serve`` a checkpoint, ``pull`` it and print how it went."""
+"""Heliotrope's two ends of a measured link, as commands: ``serve`` a checkpoint; ``pull`` it when a line says so."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from heliotrope.agent.transfer.client import pull
 from heliotrope.agent.transfer.result import PullOptions
 from heliotrope.agent.transfer.server import TransferServer
 from heliotrope.foundation import identity, tls
+from heliotrope.foundation.identity import Identity
 
 from . import throwaway
 
@@ -51,7 +52,16 @@ def _serve(folder: Path, address: tuple[str, int], path: Path, base: Path | None
 
 
 def _pull(folder: Path, address: tuple[str, int], path: Path, base: Path | None) -> None:
+    """Answers each line on stdin with one on stdout, ``pull`` with how it went."""
     own = identity.load(folder / throwaway.DESTINATION)
+    older = _reader(base)
+    for line in sys.stdin:
+        print(json.dumps(_once(folder, own, address, path, older) if line.strip() == "pull" else {}), flush=True)
+
+
+def _once(
+    folder: Path, own: Identity, address: tuple[str, int], path: Path, older: CheckpointReader | None
+) -> dict[str, float]:
     result = pull(
         address,
         tls.client_context(own),
@@ -60,20 +70,10 @@ def _pull(folder: Path, address: tuple[str, int], path: Path, base: Path | None)
         verify_ticket=throwaway.verifier(folder),
         reference="newest",
         destination=path,
-        base=_reader(base),
+        base=older,
         options=PullOptions(),
     )
-    print(
-        json.dumps(
-            {
-                "duration_s": result.duration_s,
-                "network_s": result.network_s,
-                "state_bytes": result.state_bytes,
-                "wire_bytes": result.wire_bytes,
-                "connections": result.connections,
-            }
-        )
-    )
+    return {"duration_s": result.duration_s, "network_s": result.network_s, "wire_bytes": result.wire_bytes}
 
 
 def _reader(path: Path | None) -> CheckpointReader | None:

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 LISTEN_TIMEOUT_S = 20.0
@@ -47,6 +47,28 @@ class Host:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
             process.kill()
+            process.wait()
+
+    @contextlib.contextmanager
+    def answering(self, *words: str) -> Iterator[Callable[[str], str]]:
+        """A command that answers each line with a line, while the context lasts: a call of what is given asks it."""
+        process = subprocess.Popen([*self.prefix, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdin is not None and process.stdout is not None
+        questions, answers = process.stdin, process.stdout
+
+        def ask(line: str) -> str:
+            questions.write(line + "\n")
+            questions.flush()
+            answer = answers.readline()
+            if not answer:
+                raise Failed(f"{shlex.join(words)[:200]}: ended with {process.wait()}")
+            return answer
+
+        try:
+            ask("are you there?")
+            yield ask
+        finally:
+            questions.close()
             process.wait()
 
     def await_listener(self, port: int, process: subprocess.Popen[bytes]) -> None:

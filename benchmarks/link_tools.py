@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,8 @@ class Tool:
         return [program for program in self.needs if shutil.which(program) is None]
 
     @contextlib.contextmanager
-    def serving(self, a: Host, freight: Freight) -> Iterator[None]:
-        """What has to run at A before the clock does."""
+    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
+        """What has to run at the two ends before the clock does."""
         raise NotImplementedError
 
     def fetch(self, a: Host, b: Host, freight: Freight) -> None:
@@ -55,10 +55,13 @@ class Tool:
 
 
 class Heliotrope(Tool):
-    """Two agents' transfer ends with TLS, tickets, and every byte read back at the end, which counts."""
+    """Two agents' transfer ends, running as agents do, with TLS, tickets, and every byte read back, which counts."""
 
     name = "heliotrope"
     uses_base = True
+
+    def __init__(self) -> None:
+        self._agent: Callable[[str], str] = str
 
     def _command(self, end: str, a: Host, freight: Freight, path: Path) -> list[str]:
         words = [sys.executable, "-m", "benchmarks.link_end", end, "--folder", str(freight.folder)]
@@ -66,13 +69,16 @@ class Heliotrope(Tool):
         return words + (["--base", str(freight.base)] if freight.base else [])
 
     @contextlib.contextmanager
-    def serving(self, a: Host, freight: Freight) -> Iterator[None]:
+    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
         throwaway.issue(freight.folder)
-        with a.serving(PORT, *self._command("serve", a, freight, freight.path)):
+        with (
+            a.serving(PORT, *self._command("serve", a, freight, freight.path)),
+            b.answering(*self._command("pull", a, freight, freight.target)) as self._agent,
+        ):
             yield
 
     def fetch(self, a: Host, b: Host, freight: Freight) -> None:
-        b.run(*self._command("pull", a, freight, freight.target))
+        self._agent("pull")
 
 
 class Rsync(Tool):
@@ -83,7 +89,7 @@ class Rsync(Tool):
     uses_base = True
 
     @contextlib.contextmanager
-    def serving(self, a: Host, freight: Freight) -> Iterator[None]:
+    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
         config = freight.folder / "rsyncd.conf"
         config.write_text(f"uid = root\ngid = root\nuse chroot = no\n[state]\npath = {freight.path.parent}\n")
         with a.serving(PORT, "rsync", "--daemon", "--no-detach", f"--config={config}", f"--port={PORT}"):
@@ -103,7 +109,7 @@ class ZstdNetcat(Tool):
     needs = ("zstd", "nc")
 
     @contextlib.contextmanager
-    def serving(self, a: Host, freight: Freight) -> Iterator[None]:
+    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
         yield  # nc serves one connection: it is started for each transfer
 
     def fetch(self, a: Host, b: Host, freight: Freight) -> None:
@@ -118,7 +124,7 @@ class OverSsh(Tool):
     needs: tuple[str, ...] = ("sshd", "ssh-keygen", "ssh")
 
     @contextlib.contextmanager
-    def serving(self, a: Host, freight: Freight) -> Iterator[None]:
+    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
         folder = freight.folder
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / f"{name}.key"], check=True)
@@ -170,7 +176,7 @@ class Rclone(Tool):
     needs = ("rclone",)
 
     @contextlib.contextmanager
-    def serving(self, a: Host, freight: Freight) -> Iterator[None]:
+    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
         with a.serving(PORT, "rclone", "serve", "http", "--addr", f"{a.address}:{PORT}", str(freight.path.parent)):
             yield
 
