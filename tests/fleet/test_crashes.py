@@ -87,16 +87,10 @@ CRASHES = [*_coordinator(), *_agents(), *_backward()]
 # One crash per step and party is quick to run on every change; the whole table is `make test-slow`.
 QUICK = {
     "coordinator-saga.staging.persisted",
-    "coordinator-saga.quiescing.persist",
-    "coordinator-saga.verified.persisted",
     "coordinator-saga.starting.persisted",
-    "a-agent.quiesce.received",
     "a-agent.quiesce.applied",
-    "b-agent.prepare.applied",
     "b-agent.pull.transferring",
-    "b-agent.start.received",
     "b-agent.start.applied",
-    "coordinator-saga.aborting.persisted",
     "a-agent.resume.applied",
     "coordinator-saga.recovering.persisted",
 }

@@ -132,6 +132,7 @@ def test_stop_parks_the_job_and_undrain_lets_it_go_on(folder: Path, truth: Truth
         assert operator.digest() == truth(STEPS)
 
 
+@pytest.mark.slow
 def test_stopped_jobs_go_on_elsewhere_as_soon_as_there_is_room(folder: Path, truth: Truth) -> None:
     """The coordinator is killed while they are parked: the drain, its mode and what it stopped outlive it."""
     fleet = two_nodes(folder)
@@ -147,6 +148,7 @@ def test_stopped_jobs_go_on_elsewhere_as_soon_as_there_is_room(folder: Path, tru
         assert operator.digest() == truth(STEPS)
 
 
+@pytest.mark.slow
 def test_leave_keeps_running_jobs_and_takes_no_new_ones(folder: Path) -> None:
     fleet = two_nodes(folder)
     with running(fleet, tiny_spec(*STEPS)) as (operator, _):
@@ -195,6 +197,7 @@ def test_at_the_deadline_what_can_go_nowhere_is_checkpointed_and_stopped(folder:
         assert operator.digest() == truth(LONG)
 
 
+@pytest.mark.slow
 def test_a_job_whose_last_checkpoint_times_out_is_stopped_and_that_is_said(folder: Path) -> None:
     spec = tiny_spec(*ENDLESS, "--ignore-requests", "--checkpoint-every", "20")
     spec = msgspec.structs.replace(spec, checkpoint=CheckpointRules(timeout_s=0.3))
@@ -212,6 +215,7 @@ def test_a_job_whose_last_checkpoint_times_out_is_stopped_and_that_is_said(folde
         operator.ended()
 
 
+@pytest.mark.slow
 def test_undrain_in_the_middle_calls_back_what_has_not_stopped_its_job(folder: Path, truth: Truth) -> None:
     """The destination is slow to prepare: the move is given up, the job never stood still."""
     spec = msgspec.structs.replace(tiny_spec(*STEPS), prepare=("sh", "-c", 'case "$PWD" in */b/*) sleep 30;; esac'))
@@ -229,6 +233,7 @@ def test_undrain_in_the_middle_calls_back_what_has_not_stopped_its_job(folder: P
         assert operator.digest() == truth(STEPS)
 
 
+@pytest.mark.slow
 def test_the_newer_wish_wins_and_an_agent_that_is_away_is_waited_for(folder: Path) -> None:
     fleet = two_nodes(folder)
     with running(fleet, tiny_spec(*ENDLESS), nodes=("a",)) as (operator, runners):

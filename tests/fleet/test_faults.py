@@ -81,6 +81,7 @@ def _open_migration(operator: Operator, kind: int) -> str | None:
     return next((str(one.migration_id) for one in found if one.kind == kind), None)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_never_appears(folder: Path) -> None:
     spec = _with_timeout(tiny_spec(*ARGUMENTS, "--never-checkpoint"), 1.0)
     with running(two_nodes(folder), spec) as (operator, _):
@@ -203,6 +204,7 @@ def test_a_job_that_fails_is_restarted_and_then_given_up(folder: Path) -> None:
         assert "restart_limit" in job.message
 
 
+@pytest.mark.slow
 def test_checkpoints_are_asked_for_at_the_interval_and_pruned(folder: Path) -> None:
     spec = tiny_spec("--steps", "150", *ARGUMENTS[2:])
     spec = _replace(spec, checkpoint=CheckpointRules(timeout_s=15.0, interval_s=1.0, keep_count=2))
@@ -213,6 +215,7 @@ def test_checkpoints_are_asked_for_at_the_interval_and_pruned(folder: Path) -> N
         assert operator.ended().state == FINISHED
 
 
+@pytest.mark.slow
 def test_an_ended_jobs_files_leave_its_node_after_the_retention(folder: Path) -> None:
     with running(two_nodes(folder, saga={"finished_retention_s": 3.0}), tiny_spec(*ARGUMENTS)) as (operator, _):
         assert operator.ended().state == FINISHED
@@ -244,6 +247,7 @@ def test_pause_resume_and_cancel(folder: Path, truth: Truth) -> None:
         assert "cancelled" in job.message
 
 
+@pytest.mark.slow
 def test_a_drained_node_is_emptied(folder: Path, truth: Truth) -> None:
     fleet = two_nodes(folder)
     config = json.loads((folder / "coordinator.json").read_text())

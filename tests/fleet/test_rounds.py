@@ -65,6 +65,7 @@ def test_a_frozen_base_travels_before_the_standstill(folder: Path, truth: Truth)
     assert only.verdict in shown and "AND THEN" in shown
 
 
+@pytest.mark.slow
 def test_the_second_move_is_expected_as_the_first_one_went(folder: Path, truth: Truth) -> None:
     arguments = ("--steps", "300", *FROZEN_BASE[2:])
     with fleet_of(folder, default_bandwidth_bytes_per_s=1e7) as fleet:
