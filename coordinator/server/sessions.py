@@ -39,13 +39,14 @@ class LiveSession:
         """Whether the agent at the other end is alive: it is asked, and anything that it says is an answer."""
         self.heard.clear()
         self.send(pb.CoordinatorMessage(probe=pb.Probe()))
-        waiting = [asyncio.create_task(event.wait()) for event in (self.heard, self.closed)]
+        heard, closed = (asyncio.create_task(event.wait()) for event in (self.heard, self.closed))
         try:
-            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((heard, closed), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in waiting:
+            for task in (heard, closed):
                 task.cancel()
-        return self.heard.is_set() and not self.closed.is_set()
+        # Not the event itself: whoever watches for silence clears it at once.
+        return heard in done and not self.closed.is_set()
 
     def close(self) -> None:
         self.closed.set()
