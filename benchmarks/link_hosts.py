@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 LISTEN_TIMEOUT_S = 20.0
 _LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
@@ -24,7 +24,6 @@ class Host:
 
     prefix: Sequence[str]
     address: str
-    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, *words: str) -> str:
         """Its stdout. Raises Failed."""

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Freight:
         self.target.parent.mkdir(parents=True)
 
 
-class Tool:
+class Tool(ABC):
     """One way to bring the freight from A to B. ``needs``: programs without which it is left out."""
 
     name = ""
@@ -44,14 +45,13 @@ class Tool:
     def missing(self) -> list[str]:
         return [program for program in self.needs if shutil.which(program) is None]
 
-    @contextlib.contextmanager
-    def serving(self, a: Host, b: Host, freight: Freight) -> Iterator[None]:
+    @abstractmethod
+    def serving(self, a: Host, b: Host, freight: Freight) -> contextlib.AbstractContextManager[None]:
         """What has to run at the two ends before the clock does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fetch(self, a: Host, b: Host, freight: Freight) -> None:
         """The transfer, on the clock. Raises Failed."""
-        raise NotImplementedError
 
 
 class Heliotrope(Tool):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +9,12 @@ import click
 
 from heliotrope.foundation.errors import InvalidInput, NotFound
 
-from . import client, output
+from . import client, durations, output
 from .client import Operator
 from .messages import Record
 from .output import Column
 
 ALL = "all"
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 _CAPS = (
     Column("DEVICE"),
@@ -43,14 +40,6 @@ _EVENTS = (
 )
 
 
-def span_s(_context: click.Context, param: click.Parameter, value: str) -> float:
-    """``90s``, ``30m``, ``1.5h``, ``1d`` -> seconds. Raises click.BadParameter."""
-    found = _SPAN.fullmatch(value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is no span of time; write 90s, 30m, 2h or 1d", param=param)
-    return float(found[1]) * _SECONDS[found[2]]
-
-
 def device_options(command: Any) -> Any:
     """Adds ``--gpu`` and ``--cpu``; see :func:`_device`."""
     command = click.option("--cpu", default="", metavar="PACKAGE", help="A processor package: rapl:package-0.")(command)
@@ -63,7 +52,9 @@ def device_options(command: Any) -> Any:
 @click.argument("node_id", metavar="NODE")
 @click.option("--watts", "limit_w", type=float, required=True, help="The limit of each device.")
 @device_options
-@click.option("--for", "lifetime_s", callback=span_s, required=True, metavar="SPAN", help="From now: 90s, 30m, 2h, 1d.")
+@click.option(
+    "--for", "lifetime_s", type=durations.DURATION, required=True, metavar="SPAN", help="From now: 90s, 30m, 2h, 1d."
+)
 @click.option("--message", default="", metavar="TEXT", help="Why; kept in the history.")
 @client.request_option
 @client.options

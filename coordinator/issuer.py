@@ -38,10 +38,6 @@ class Issuer:
             )
         return cls(held, timedelta(seconds=config.certificate_s))
 
-    @property
-    def holds_authority(self) -> bool:
-        return self._authority is not None
-
     def certify(self, key: ec.EllipticCurvePublicKey, name: Name, addresses: Sequence[str] = ()) -> bytes:
         """The certificate in PEM. Raises Conflict without an authority, and what ``Authority.certify`` raises."""
         certificate = self._held(f"certify {name}").certify(key, name, lifetime=self._lifetime, addresses=addresses)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, dataclass_transform
 import msgspec
 from msgspec import Meta
 
-from . import config, safenames
+from . import config, safenames, spans
 from .errors import InvalidInput
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -53,7 +53,7 @@ class CheckpointRules(Strict):
     @property
     def replicate_every_s(self) -> float:
         """0: no replicas are made. The text was checked by :func:`check`."""
-        return span_s(self.replicate_every) if self.replicate_every else 0.0
+        return spans.parse_s(self.replicate_every) if self.replicate_every else 0.0
 
 
 class Requirement(Strict):
@@ -102,22 +102,9 @@ class JobSpec(Strict):
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _REQUIRES_LIMIT = 64  # each is looked at on every node before a start
 _CODE_LIMIT = 255  # the greatest exit code there is
-_SPAN_LIMIT_S = 10.0 * 365 * 86_400
 _SITES = ("sites_allowed", "sites_preferred", "sites_forbidden")
 _SIZES = ("gpu_memory_bytes", "memory_bytes", "disk_bytes")
 _COUNTS = ("gpu_count", "cpu_count")
-
-
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SPAN_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-
-
-def span_s(text: str) -> float:
-    """Seconds of a span such as "90s", "10m", "1.5h" or "1d". Raises ValueError for another form or zero."""
-    match = _SPAN.fullmatch(text)
-    if match is None or float(match[1]) == 0:
-        raise ValueError(f"{text!r} is not a span; write a number with its unit: 90s, 10m, 1.5h or 1d")
-    return float(match[1]) * _SPAN_UNITS_S[match[2]]
 
 
 def load(path: Path) -> JobSpec:
@@ -205,15 +192,15 @@ def _number_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
         for code in spec.stopped_codes
         if not 0 <= code <= _CODE_LIMIT
     )
-    spans = {
+    seconds = {
         "checkpoint.interval_s": spec.checkpoint.interval_s,
         "checkpoint.timeout_s": spec.checkpoint.timeout_s,
         "policy.lease_s": spec.policy.lease_s,
         "policy.grace_s": spec.policy.grace_s,
     }
-    for field, span_s in spans.items():
-        if not span_s <= _SPAN_LIMIT_S:  # not a number compares as false too
-            yield field, f"{span_s} is no span of time; give seconds, at most {_SPAN_LIMIT_S:.0f}"
+    for field, span_s in seconds.items():
+        if not span_s <= spans.LONGEST_S:  # not a number compares as false too
+            yield field, f"{span_s} is no span of time; give seconds, at most {spans.LONGEST_S:.0f}"
     counts = {f"resources.{name}": getattr(spec.resources, name) for name in (*_SIZES, *_COUNTS)}
     counts |= {"checkpoint.keep_count": spec.checkpoint.keep_count}
     counts |= {f"policy.{name}": getattr(spec.policy, name) for name in ("restart_limit", "priority")}
@@ -227,7 +214,7 @@ def _replica_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
     rules = spec.checkpoint
     if rules.replicate_every:
         try:
-            span_s(rules.replicate_every)
+            spans.parse_s(rules.replicate_every)
         except ValueError as error:
             yield "checkpoint.replicate_every", str(error)
     elif rules.replicate_to or rules.replicas != 1:

@@ -22,8 +22,8 @@ def test_without_a_cap(ask: Heliotrope) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--watts", "250", "--for", "30"], "30m"),
-        (["--watts", "250", "--for", "0s"], "field lifetime"),
+        (["--watts", "250", "--for", "30 min"], "30m"),
+        (["--watts", "250", "--for", "0s"], "--for"),
         (["--watts", "-5", "--for", "30m"], "field limit_w"),
         (["--watts", "nan", "--for", "30m"], "field limit_w"),
         (["--watts", "250", "--for", "30m", "--gpu", "all", "--cpu", "rapl:package-0"], "field --cpu"),
