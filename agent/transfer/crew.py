@@ -12,7 +12,7 @@ from .connection import Connection
 from .dialler import Dialler
 from .growth import Growth
 from .intake import Intake
-from .receiver import Receiver, Terms
+from .receiver import Dial, Receiver, Terms
 from .result import OnProgress, Progress, PullOptions
 from .work import Work
 
@@ -20,8 +20,6 @@ log = logging.getLogger("heliotrope.agent.transfer")
 
 _REPORT_S = 0.25
 _RATE_MEMORY_RATIO = 0.7
-# One TCP stream with stock buffers carries one window per round trip: on a long link start with all of them.
-_NEAR_RTT_S, _FAR_RTT_S = 0.002, 0.01
 
 
 class Crew:
@@ -33,6 +31,7 @@ class Crew:
         intake: Intake,
         terms: Terms,
         dialler: Dialler,
+        dial: Dial,
         options: PullOptions,
         check_cancel: Callable[[], None],
         on_progress: OnProgress | None,
@@ -42,6 +41,7 @@ class Crew:
         self._intake = intake
         self._terms = terms
         self._dialler = dialler
+        self._dial = dial
         self._options = options
         self._check_cancel = check_cancel
         self._on_progress = on_progress
@@ -50,17 +50,19 @@ class Crew:
         self._seen = (terms.clock.monotonic_s(), 0, 0)
         self._growth: Growth | None = None
 
-    def run(self, connection: Connection, has_base: bool) -> None:
-        """Do all the work. ``connection``: the one that fetched the manifest. Raises the first error of any thread."""
+    def run(self, connection: Connection, count: int) -> None:
+        """Do all the work. ``connection``: the one that fetched the manifest, of ``count`` to begin with. Raises the
+        first error of any thread.
+        """
         work = self._work
         self._intake.begin()
-        count = self._options.connections or self._first_count()
         if self._options.connections is None:
             self._growth = Growth(count, self._options.connection_limit, self._terms.clock.monotonic_s())
+        self._share_memory(count)
         try:
-            self._receive(lambda receiver: receiver.run((connection, has_base)), reports=True)
+            self._receive(connection)
             for _ in range(count - 1):
-                self._receive(lambda receiver: receiver.run(), reports=False)
+                self._receive()
             for _ in range(self._options.decoder_count):
                 self._spawn(self._intake.run, "transfer-decoder")
             while not work.over:
@@ -78,16 +80,15 @@ class Crew:
             raise work.error
         self._report(last=True)
 
-    def _first_count(self) -> int:
-        near = 2 if self._dialler.rtt_s < _NEAR_RTT_S else 4 if self._dialler.rtt_s < _FAR_RTT_S else 8
-        return min(near, self._options.connection_limit)
-
-    def _receive(self, start: Callable[[Receiver], None], *, reports: bool) -> None:
-        self.connection_count += 1
+    def _share_memory(self, count: int) -> None:
         # What is asked for costs twice its size (frame and chunk), thrice with a base.
-        self._terms.window_bytes = self._options.memory_bytes // (2 * self.connection_count)
-        receiver = Receiver(self._work, self._intake, self._terms, self._dialler, reports=reports)
-        self._spawn(lambda: start(receiver), "transfer-receiver")
+        self._terms.share_bytes = self._options.memory_bytes // (2 * count)
+
+    def _receive(self, ready: Connection | None = None) -> None:
+        """One more connection; the one that is ``ready`` reports to the sender."""
+        self.connection_count += 1
+        receiver = Receiver(self._work, self._intake, self._terms, self._dial, reports=ready is not None)
+        self._spawn(lambda: receiver.run(ready), "transfer-receiver")
 
     def _spawn(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -108,7 +109,8 @@ class Crew:
         if judged.text:
             log.info("transfer of %s: %s", self._terms.reference[:16], judged.text)
         if judged.grow:
-            self._receive(lambda receiver: receiver.run(), reports=False)
+            self._share_memory(self.connection_count + 1)
+            self._receive()
 
     def _report(self, *, last: bool) -> None:
         totals, now_s = self._work.totals, self._terms.clock.monotonic_s()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -16,12 +17,18 @@ from .connection import Connection
 from .handshake import Address, Admit, VerifyTicket, anyone, check_ends, check_welcome, dial, hello, rtt_s
 from .result import PullOptions
 
+Speak = Callable[[Connection], None]
+
+
+def _nothing(_connection: Connection) -> None:
+    """To say nothing ahead."""
+
 
 class Dialler:
     """Dials, checks who answers against the ticket, greets. Safe to use from several threads.
 
     ``finished`` is asked beside ``cancel`` whether to give up waiting; ``rtt_s``: least round trip
-    time seen; ``byte_limit``: what the newest ticket allows.
+    time seen; ``on_rtt`` is told it as soon as TCP is connected; ``byte_limit``: what the newest ticket allows.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Dialler:
         self.ticket = ticket
         self.buffers = Buffers()
         self.rtt_s = float("inf")
+        self.on_rtt: Callable[[float], None] = lambda _rtt_s: None
         self.byte_limit = 0
         self.finished: Stop = lambda: False
         self._address = address
@@ -53,11 +61,24 @@ class Dialler:
         self._sender: Peer | None = None
         self._limiter = options.limiter or Limiter(options.rate, clock)
 
-    def __call__(self) -> Connection:
-        """A connection over which a manifest may be asked for. Raises Unreachable, Denied, Incompatible."""
-        blob = self.ticket()
-        ticket = self._verify_ticket(blob)
-        stream = dial(self._address, self._context, self._options.socket, self._options.connect_s)
+    def __call__(self, speak: Speak = _nothing, connection: Connection | None = None) -> Connection:
+        """A greeted connection, over which a manifest may be asked for. ``speak`` may send what comes next before the
+        answer to the greeting is there, which saves a round trip; ``connection``: one of :meth:`connect`.
+        Raises Unreachable, Denied, Incompatible.
+        """
+        connection = connection or self.connect()
+        try:
+            connection.send(hello("receive", self._checked_ticket(connection)))
+            speak(connection)
+            check_welcome(connection.receive())
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def connect(self) -> Connection:
+        """A connection to the right sender, not greeted yet. Raises Unreachable, Denied."""
+        stream = dial(self._address, self._context, self._options.socket, self._options.connect_s, self._measure)
         connection = Connection(
             stream,
             clock=self._clock,
@@ -69,15 +90,23 @@ class Dialler:
         try:
             self._sender = tls.peer(stream)
             self.check_sender()
-            check_ends(ticket, sender=self._sender.name, receiver=self._name)
-            self.rtt_s = min(self.rtt_s, rtt_s(stream))
-            self.byte_limit = ticket.byte_limit
-            connection.send(hello("receive", blob))
-            check_welcome(connection.receive())
+            self._checked_ticket(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _measure(self, stream: socket.socket) -> None:
+        self.rtt_s = min(self.rtt_s, rtt_s(stream))
+        self.on_rtt(self.rtt_s)
+
+    def _checked_ticket(self, connection: Connection) -> bytes:
+        """The newest ticket, for exactly these two ends."""
+        blob = self.ticket()
+        ticket = self._verify_ticket(blob)
+        check_ends(ticket, sender=tls.peer(connection.stream).name, receiver=self._name)
+        self.byte_limit = ticket.byte_limit
+        return blob
 
     def check_sender(self) -> None:
         """Raises Denied if the sender was revoked since it was dialled."""

@@ -17,6 +17,13 @@ _MISSES = 2
 # Of the gain (n + 1) / n - 1 that a link without a common limit gives, at least this share; never below the noise.
 _SHARE_RATIO = 0.4
 _GAIN_LEAST_RATIO = 1.03
+# One TCP stream with stock buffers carries one window per round trip: on a long link start with all of them.
+_NEAR_RTT_S, _FAR_RTT_S = 0.002, 0.01
+
+
+def first_count(rtt_s: float, limit: int) -> int:
+    """How many connections to begin with."""
+    return min(2 if rtt_s < _NEAR_RTT_S else 4 if rtt_s < _FAR_RTT_S else 8, limit)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,16 @@ def anyone(_peer: Peer) -> None:
 _RTT_OFFSET = 68  # tcpi_rtt in struct tcp_info (linux/tcp.h), microseconds
 
 
-def dial(address: Address, context: ssl.SSLContext, options: SocketOptions, timeout_s: float) -> ssl.SSLSocket:
-    """Connect and shake hands. Raises Unreachable (worth trying again) or Denied (the certificates do not fit)."""
+def dial(
+    address: Address,
+    context: ssl.SSLContext,
+    options: SocketOptions,
+    timeout_s: float,
+    on_connected: Callable[[socket.socket], None],
+) -> ssl.SSLSocket:
+    """Connect, tell ``on_connected``, and shake hands. Raises Unreachable (worth trying again) or Denied (the
+    certificates do not fit).
+    """
     where = f"{address[0]}:{address[1]}"
     try:
         plain = socket.create_connection(address, timeout=timeout_s)
@@ -42,6 +50,7 @@ def dial(address: Address, context: ssl.SSLContext, options: SocketOptions, time
         ) from error
     try:
         options.apply(plain)
+        on_connected(plain)
         return context.wrap_socket(plain)
     except ssl.SSLCertVerificationError as error:
         plain.close()

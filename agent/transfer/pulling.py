@@ -15,13 +15,15 @@ from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Conflict, Corrupt, DeadlineExceeded, OutOfSpace, Unreachable
 
 from . import wire
+from .ahead import Ahead
 from .budget import Budget
 from .connection import Connection
 from .crew import Crew
-from .dialler import Dialler
+from .dialler import Dialler, Speak
+from .growth import first_count
 from .intake import Intake
 from .partial import Partial, remove_partial
-from .receiver import Terms, checked_manifest, fetch_manifest
+from .receiver import Terms, checked_manifest, take_manifest
 from .result import OnProgress, PullOptions, PullResult
 from .work import Totals, Work
 
@@ -56,9 +58,17 @@ class Pull:
         self._on_progress = on_progress
         self._clock = clock
         self._start_s = clock.monotonic_s()
+        self._ahead = Ahead(dialler.connect, clock)
 
     def run(self) -> PullResult:
         """See :func:`heliotrope.agent.transfer.client.pull`."""
+        self._dialler.on_rtt = lambda rtt_s: self._ahead.start(self._first_count(rtt_s) - 1)
+        try:
+            return self._run()
+        finally:
+            self._ahead.close()
+
+    def _run(self) -> PullResult:
         connection, manifest, has_base = self._open()
         try:
             if self._destination.is_symlink() or self._destination.exists():
@@ -71,8 +81,8 @@ class Pull:
             work = Work(manifest, self._clock, self._options.memory_bytes // BACKLOG_SHARE)
             self._dialler.finished = lambda: work.over  # an error in one thread must not leave others waiting
             self._check_space(manifest, partial)
-            crew = self._crew(work, manifest, partial)
-            crew.run(connection, has_base)
+            crew = self._crew(work, manifest, partial, has_base)
+            crew.run(connection, self._first_count(self._dialler.rtt_s))
             network_s = self._clock.monotonic_s() - self._start_s
             self._finish(manifest, partial)
         except OutOfSpace:
@@ -85,12 +95,12 @@ class Pull:
 
     def _open(self) -> tuple[Connection, Manifest, bool]:
         """The first connection and the manifest; tried again until ``give_up_s``."""
-        base_digest = self._base.digest if self._base else b""
+        request = wire.ManifestRequest(self._reference, self._base.digest if self._base else b"")
         while True:
             try:
-                connection = self._dialler()
+                connection = self._dialler(lambda greeted: greeted.send(request))
                 try:
-                    found, has_base, data = fetch_manifest(connection, self._reference, base_digest, b"")
+                    found, has_base, data = take_manifest(connection)
                     return connection, checked_manifest(found, data), has_base
                 except BaseException:
                     connection.close()
@@ -104,7 +114,13 @@ class Pull:
             self._cancel.wait(_BACK_OFF_S)
             self._check_cancel()
 
-    def _crew(self, work: Work, manifest: Manifest, partial: Partial) -> Crew:
+    def _first_count(self, rtt_s: float) -> int:
+        return self._options.connections or first_count(rtt_s, self._options.connection_limit)
+
+    def _dial(self, speak: Speak) -> Connection:
+        return self._dialler(speak, self._ahead.take())
+
+    def _crew(self, work: Work, manifest: Manifest, partial: Partial, has_base: bool) -> Crew:
         budget = Budget(self._options.memory_bytes)
         journaled = frozenset(partial.journaled())
         intake = Intake(work, partial, self._store, self._base, budget, self._dialler.buffers, journaled)
@@ -112,6 +128,7 @@ class Pull:
             reference=self._reference,
             digest=digest(manifest),
             base_digest=self._base.digest if self._base else b"",
+            has_base=has_base,
             pairs=pair(manifest, self._base.manifest) if self._base else {},
             budget=budget,
             clock=self._clock,
@@ -119,8 +136,11 @@ class Pull:
             give_up_s=self._options.give_up_s,
             stop=self._cancel.is_set,
             sleep=self._cancel.wait,
+            rtt_s=self._dialler.rtt_s,
         )
-        return Crew(work, intake, terms, self._dialler, self._options, self._check_cancel, self._on_progress)
+        return Crew(
+            work, intake, terms, self._dialler, self._dial, self._options, self._check_cancel, self._on_progress
+        )
 
     def _check_cancel(self) -> None:
         if self._cancel.is_set():

@@ -13,11 +13,13 @@ from heliotrope.foundation.errors import Conflict, Corrupt, HeliotropeError, Unr
 from . import wire
 from .budget import Budget, Stop
 from .connection import Connection, Received
+from .dialler import Speak
 from .handshake import as_catalogued
 from .intake import Intake
+from .window import Window
 from .work import Arrived, Work
 
-Dial = Callable[[], Connection]
+Dial = Callable[[Speak], Connection]
 """Gives a greeted connection, whoever dialled; raises Unreachable when it is worth trying again."""
 
 _REPORT_S = 1.0
@@ -25,11 +27,10 @@ _BACK_OFF_LEAST_S, _BACK_OFF_MOST_S = 0.1, 5.0
 FRAME_SLACK_BYTES = 4096
 
 
-def fetch_manifest(connection: Connection, reference: str, base: bytes, have: bytes) -> tuple[bytes, bool, bytes]:
-    """Ask for the manifest: (its digest, whether the sender has the base, its encoding or nothing if ``have`` is
-    it).
+def take_manifest(connection: Connection) -> tuple[bytes, bool, bytes]:
+    """The answer to a ManifestRequest: (its digest, whether the sender has the base, its encoding, or nothing if
+    the request says that we have it).
     """
-    connection.send(wire.ManifestRequest(reference, base, have))
     while isinstance(reply := connection.receive(), wire.Wait):
         pass
     if not isinstance(reply, wire.ManifestReply):
@@ -57,11 +58,14 @@ def checked_manifest(digest: bytes, data: bytes) -> Manifest:
 
 @dataclass
 class Terms:
-    """What all receivers of a pull share. ``pairs``: chunk -> base chunk to code against; ``ticket``: the newest."""
+    """What all receivers of a pull share. ``pairs``: chunk -> base chunk to code against; ``ticket``: the newest;
+    ``has_base``: what the sender said on the first connection; ``share_bytes``: of the memory, for one connection.
+    """
 
     reference: str
     digest: bytes
     base_digest: bytes
+    has_base: bool
     pairs: dict[int, int]
     budget: Budget
     clock: Clock
@@ -69,7 +73,8 @@ class Terms:
     give_up_s: float
     stop: Stop
     sleep: Callable[[float], object]
-    window_bytes: int = 0
+    rtt_s: float
+    share_bytes: int = 0
 
 
 class Receiver:
@@ -83,16 +88,16 @@ class Receiver:
         self._reports = reports
         self._asked: dict[int, tuple[int, int]] = {}
         self._asked_bytes = 0
+        self._begun_bytes = 0  # of the frame that is coming in
+        self._window = Window(terms.rtt_s, terms.clock.monotonic_s())
         self._ticket = terms.ticket()
         self._reported_s = terms.clock.monotonic_s()
-        self._has_base = False
+        self._has_base = terms.has_base
         self._connected = False
         self._counted_bytes = 0
 
-    def run(self, ready: tuple[Connection, bool] | None = None) -> None:
-        """Work until all is done; ``ready``: a connection that asked for the manifest already, and whether it has
-        the base.
-        """
+    def run(self, ready: Connection | None = None) -> None:
+        """Work until all is done; ``ready``: a connection over which the manifest came already."""
         back_off_s = _BACK_OFF_LEAST_S
         try:
             while not self._over():
@@ -115,11 +120,12 @@ class Receiver:
     def _over(self) -> bool:
         return self._work.over or self._terms.stop()
 
-    def _converse(self, ready: tuple[Connection, bool] | None) -> None:
-        connection, self._has_base = ready or self._connect()
+    def _converse(self, ready: Connection | None) -> None:
+        connection = ready or self._connect()
         self._connected = True
         self._counted_bytes = 0
-        connection.on_received = lambda: self._count(connection)  # in frames alone the rate of a slow link is a riddle
+        self._window = Window(self._terms.rtt_s, self._terms.clock.monotonic_s())
+        connection.on_received = lambda: self._received(connection)
         try:
             while not self._over():
                 self._ask(connection)
@@ -134,17 +140,31 @@ class Receiver:
             self._count(connection)
             connection.close()
 
-    def _count(self, connection: Connection) -> None:
-        total_bytes = connection.received_bytes + connection.sent_bytes
-        self._work.count_wire(total_bytes - self._counted_bytes)
-        self._counted_bytes = total_bytes
+    def _received(self, connection: Connection) -> None:
+        """In the middle of a frame, too: in whole frames the rate of a slow link is a riddle, and asking is late."""
+        self._begun_bytes += self._count(connection)
+        self._ask(connection)
 
-    def _connect(self) -> tuple[Connection, bool]:
-        connection = self._dial()
+    def _count(self, connection: Connection) -> int:
+        """Bytes since the last time."""
+        total_bytes = connection.received_bytes + connection.sent_bytes
+        fresh_bytes = total_bytes - self._counted_bytes
+        self._work.count_wire(fresh_bytes)
+        self._counted_bytes = total_bytes
+        self._window.observe(self._terms.clock.monotonic_s(), connection.received_bytes)
+        return fresh_bytes
+
+    def _connect(self) -> Connection:
+        """A connection over which chunks were asked for in the same breath as the manifest."""
+        terms = self._terms
+
+        def speak(connection: Connection) -> None:
+            connection.send(wire.ManifestRequest(terms.reference, terms.base_digest, terms.digest))
+            self._ask(connection)
+
+        connection = self._dial(speak)
         try:
-            digest, has_base, _ = fetch_manifest(
-                connection, self._terms.reference, self._terms.base_digest, self._terms.digest
-            )
+            digest, self._has_base, _ = take_manifest(connection)
             if digest != self._terms.digest:
                 raise Conflict(
                     f"cannot go on with {self._terms.reference!r}: the source has another checkpoint; start anew"
@@ -152,12 +172,12 @@ class Receiver:
         except BaseException:
             connection.close()
             raise
-        return connection, has_base
+        return connection
 
     def _ask(self, connection: Connection) -> None:
         """Keep the window full; in batches, so that small chunks do not cost a message each."""
-        window_bytes = self._terms.window_bytes
-        free_bytes = window_bytes - self._asked_bytes
+        window_bytes = self._window.size_bytes(self._terms.share_bytes)
+        free_bytes = window_bytes - (self._asked_bytes - self._begun_bytes)
         if self._asked and free_bytes < window_bytes // 4:
             return
         wanted: list[tuple[int, int]] = []
@@ -183,6 +203,7 @@ class Receiver:
             return
         if not isinstance(message, Received) or message.kind != wire.FRAME or message.index not in self._asked:
             raise Corrupt("cannot take a frame: it was not asked for; upgrade the older agent")
+        self._begun_bytes = 0
         base_index, cost_bytes = self._asked.pop(message.index)
         self._asked_bytes -= self._work.places[message.index][1].size_bytes
         self._work.arrive(Arrived(message.index, base_index, message, cost_bytes))
@@ -215,5 +236,5 @@ class Receiver:
         units = list(self._asked)
         self._terms.budget.give(sum(cost_bytes for _, cost_bytes in self._asked.values()))
         self._asked.clear()
-        self._asked_bytes = 0
+        self._asked_bytes = self._begun_bytes = 0
         self._work.fetch(units, first=True)

@@ -166,9 +166,9 @@ class Sender:
 
     def _want(self, message: wire.Want) -> None:
         count = len(self._source.places)
-        base_count = len(self._base.places) if self._base else 0
         for index, base_index in message.chunks:
-            if index >= count or base_index >= base_count:
+            # Without the base here any more, none of its chunks is used: the receiver may have asked before it knew.
+            if index >= count or (self._base is not None and base_index >= len(self._base.places)):
                 raise InvalidInput(
                     f"cannot serve chunk {index} on base {base_index}: the manifests end before; ask again"
                 )
