@@ -34,6 +34,8 @@ class TransferConfig(Strict):
     schedule: tuple[RateWindow, ...] = ()
     standstill_exempt: bool = False  # a job that stands waits for no limit here; both nodes of a move have to say so
     connections: Count = 0  # 0: adapted to the link
+    # Of what this node sends; empty: the host's own. "bbr" takes losses for what they mostly are on long links: noise.
+    congestion: Annotated[str, Meta(pattern="^[a-z0-9_]{0,15}$")] = ""
     give_up_s: Positive = 120.0  # how long a cut transfer is retried before the step fails
 
     def __post_init__(self) -> None:

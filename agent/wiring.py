@@ -54,6 +54,7 @@ from .runner import Runner
 from .session import Greeting, Session
 from .spool import Spool, SpoolConfig
 from .telemetry import Telemetry
+from .transfer.connection import SocketOptions
 from .transfer.handshake import Address
 from .transfer.result import Progress
 from .transfer.server import ServerOptions, TransferServer
@@ -190,6 +191,8 @@ def _storage(ground: Ground) -> Storage:
 
 def _server(ground: Ground, storage: Storage, trust: Trust) -> TransferServer:
     settings = ground.config.transfer
+    sockets = SocketOptions(congestion=settings.congestion or None)
+    sockets.check()
     return TransferServer(
         tls.server_context(ground.own),
         _listen(settings.listen),
@@ -202,6 +205,7 @@ def _server(ground: Ground, storage: Storage, trust: Trust) -> TransferServer:
             memory_bytes=int(settings.memory_bytes),
             rate=settings.rates().rate(ground.clock),
             standstill_exempt=settings.standstill_exempt,
+            socket=sockets,
         ),
         clock=ground.clock,
     )

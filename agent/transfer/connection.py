@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from heliotrope.foundation.clock import Clock
-from heliotrope.foundation.errors import Corrupt, DeadlineExceeded, HeliotropeError, Unreachable, by_name
+from heliotrope.foundation.errors import Corrupt, DeadlineExceeded, HeliotropeError, InvalidInput, Unreachable, by_name
 
 from . import wire
 from .budget import Buffers, Limiter, Stop
@@ -25,12 +25,25 @@ _TICK_S = 0.25
 
 @dataclass(frozen=True)
 class SocketOptions:
-    """TCP settings. ``buffer_bytes`` None leaves the kernel's autotuning on (a fixed size turns it off)."""
+    """TCP settings. ``buffer_bytes`` None leaves the kernel's autotuning on (a fixed size turns it off);
+    ``congestion`` None leaves the host's congestion control.
+    """
 
     buffer_bytes: int | None = None
     congestion: str | None = None
     keepalive_s: int = 10
     dead_after_s: int = 30
+
+    def check(self) -> None:
+        """Raises InvalidInput for a congestion control that this process may not choose."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+            try:
+                self.apply(stream)
+            except OSError as error:
+                raise InvalidInput(
+                    f"field transfer.congestion: {self.congestion!r} cannot be had: {error.strerror}; load its module "
+                    "and name it in the sysctl net.ipv4.tcp_allowed_congestion_control, or leave the field out"
+                ) from error
 
     def apply(self, stream: socket.socket) -> None:
         """Set them. Raises OSError for a congestion control that the kernel does not have."""

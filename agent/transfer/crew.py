@@ -102,14 +102,15 @@ class Crew:
             )
 
     def _adapt(self) -> None:
-        """One more connection as long as the last one made it faster."""
+        """More connections as long as the last ones made it faster."""
         if self._growth is None:
             return
         judged = self._growth.observe(self._terms.clock.monotonic_s(), self._work.totals.wire_bytes)
         if judged.text:
             log.info("transfer of %s: %s", self._terms.reference[:16], judged.text)
-        if judged.grow:
-            self._share_memory(self.connection_count + 1)
+        if judged.more:
+            self._share_memory(self.connection_count + judged.more)
+        for _ in range(judged.more):
             self._receive()
 
     def _report(self, *, last: bool) -> None:

@@ -44,7 +44,8 @@ class Intake:
             here = here or any(index in self.journaled for index in self.work.twins(unit))
             (local if here else fetch).append(unit)
         self.work.try_locally(local)
-        self.work.fetch(fetch)
+        # The largest first: in the end each connection then holds little that the others could not wait for.
+        self.work.fetch(sorted(fetch, key=lambda unit: -self.work.places[unit][1].size_bytes))
 
     def plain(self, unit: int) -> bool:
         """Whether the unit must be asked for without a base: decoding on one failed."""

@@ -38,7 +38,7 @@ class PullOptions:
     """
 
     connections: int | None = None
-    connection_limit: int = 8
+    connection_limit: int = 32
     memory_bytes: int = 256 << 20
     decoder_count: int = os.cpu_count() or 1
     reserve_bytes: int = 0

@@ -33,7 +33,7 @@ class ServerOptions:
     """
 
     memory_bytes: int = 256 << 20
-    connection_limit: int = 64
+    connection_limit: int = 128
     coder_count: int = os.cpu_count() or 1
     effort: int | None = None
     rate: Rate = None
