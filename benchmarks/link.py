@@ -13,6 +13,7 @@ installed are left out.
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import shutil
 import subprocess
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--tools", default="", help="only those whose name begins with one of these, comma-separated")
     parser.add_argument("--file", type=Path, help="a checkpoint of your own for the full copy")
     parser.add_argument("--base", type=Path, help="an older one, for the standstill")
+    parser.add_argument(
+        "--patience-s", type=float, default=float("inf"), help="no more runs of what took so long: a row says its runs"
+    )
     parser.add_argument("--only", choices=("copy", "standstill"), help="only one of the two")
     arguments = parser.parse_args()
     a = Host(shlex.split(arguments.host_a), arguments.address_a)
@@ -65,7 +69,7 @@ def main() -> None:
                     a.congestion(congestion)
                     b.congestion(congestion)
                 for name, path, base in _freights(arguments.file, arguments.base, arguments.only):
-                    for row in _measured(a, b, tools, path, base, arguments.runs):
+                    for row in _measured(a, b, tools, path, base, arguments):
                         shape = {"rate_mbit": link.rate_mbit, "rtt_ms": link.rtt_ms}
                         shape |= {"loss_ratio": link.loss_percent / 100}
                         rows.append({"dataset": name, **shape, "congestion": congestion or None, **row})
@@ -90,7 +94,9 @@ def _freights(file: Path | None, base: Path | None, only: str | None) -> Iterato
             yield sample.name, sample.path, sample.base
 
 
-def _measured(a: Host, b: Host, tools: list[Tool], path: Path, base: Path | None, runs: int) -> Iterator[Row]:
+def _measured(
+    a: Host, b: Host, tools: list[Tool], path: Path, base: Path | None, arguments: argparse.Namespace
+) -> Iterator[Row]:
     for tool in tools:
         if base is not None and not tool.uses_base:
             continue
@@ -100,16 +106,16 @@ def _measured(a: Host, b: Host, tools: list[Tool], path: Path, base: Path | None
         with tempfile.TemporaryDirectory(prefix="heliotrope-link-") as name:
             freight = Freight(path, base, Path(name))
             try:
-                yield _row(a, b, tool, freight, runs)
+                yield _row(a, b, tool, freight, arguments.runs, arguments.patience_s)
             except Failed as error:
                 print(f"{tool.name}: {error}", file=sys.stderr)
                 yield {"tool": tool.name, "error": str(error)}
 
 
-def _row(a: Host, b: Host, tool: Tool, freight: Freight, runs: int) -> Row:
+def _row(a: Host, b: Host, tool: Tool, freight: Freight, runs: int, patience_s: float) -> Row:
     durations_s, wire_bytes = [], []
     with tool.serving(a, b, freight):
-        for _ in range(runs):
+        while len(durations_s) < runs and sum(durations_s) < patience_s:
             freight.lay_out()
             before, start_s = b.counted(), time.monotonic()
             tool.fetch(a, b, freight)
@@ -121,7 +127,7 @@ def _row(a: Host, b: Host, tool: Tool, freight: Freight, runs: int) -> Row:
         "state_bytes": freight.path.stat().st_size,
         **measure.figures("seconds" if freight.base is None else "standstill_s", durations_s),
         **measure.figures("wire_bytes", wire_bytes),
-        "runs": runs,
+        "runs": len(durations_s),
     }
 
 
