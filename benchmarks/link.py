@@ -113,7 +113,8 @@ def _measured(
 
 
 def _row(a: Host, b: Host, tool: Tool, freight: Freight, runs: int, patience_s: float) -> Row:
-    durations_s, wire_bytes = [], []
+    durations_s: list[float] = []
+    wire_bytes: list[float] = []
     with tool.serving(a, b, freight):
         while len(durations_s) < runs and sum(durations_s) < patience_s:
             freight.lay_out()
