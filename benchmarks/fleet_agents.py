@@ -20,8 +20,9 @@ from heliotrope.v1 import fleet_pb2 as pb
 from heliotrope.v1 import fleet_pb2_grpc
 
 DEVICE_COUNT = 2  # a GPU and a processor package, each with a job's share and an idle one
-CONNECTING_COUNT = 64  # at once: a fleet does not come back in one instant
-CONNECT_TIMEOUT_S = 120.0
+CONNECTING_COUNT = 32  # at once: a fleet does not come back in one instant
+CONNECT_TIMEOUT_S = 30.0
+CONNECT_TRIES = 5
 
 
 class Agent:
@@ -32,16 +33,28 @@ class Agent:
         self.heartbeat_s: list[float] = []
         self._site = site
         self._name = name
-        channel = tls.grpc_aio_channel(address, identity.load(folder / name))
-        self._call = fleet_pb2_grpc.FleetServiceStub(channel).Session()
+        self._stub = fleet_pb2_grpc.FleetServiceStub(tls.grpc_aio_channel(address, identity.load(folder / name)))
         self._sent: dict[tuple[str, int], float] = {}
         self._number = 0
         self.measuring = False
 
     async def connect(self) -> None:
+        """Again after a failure, as agents do: a whole fleet at once is more than a machine may take in at first."""
+        for left in reversed(range(CONNECT_TRIES)):
+            try:
+                await asyncio.wait_for(self._connect(), CONNECT_TIMEOUT_S)
+            except (grpc.aio.AioRpcError, TimeoutError):
+                if not left:
+                    raise
+                await asyncio.sleep(random.uniform(0.5, 2.0))
+            else:
+                return
+
+    async def _connect(self) -> None:
         hello = pb.Hello(site=self._site, spool_id=f"spool-{self._name}", instance_id=self._name)
         hello.versions.protocol.append(1)
         hello.inventory.CopyFrom(pb.Inventory(hostname=self._name, cpu_count=8, memory_bytes=1 << 36, slot_count=1))
+        self._call = self._stub.Session()  # dials: not before it is this agent's turn
         await self._call.write(pb.AgentMessage(hello=hello))
         welcome = await self._call.read()
         if welcome is grpc.aio.EOF:
@@ -106,7 +119,7 @@ async def run(arguments: argparse.Namespace) -> None:
 
     async def connect(agent: Agent) -> None:
         async with gate:
-            await asyncio.wait_for(agent.connect(), CONNECT_TIMEOUT_S)
+            await agent.connect()
 
     await asyncio.gather(*(connect(agent) for agent in agents))
     lives = [asyncio.create_task(life) for agent in agents for life in (agent.listen(), agent.talk(arguments.period_s))]
