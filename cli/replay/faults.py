@@ -31,7 +31,7 @@ DATA = (
 KINDS = (*STATUSES, *TRANSPORT, *DATA)
 
 _SPEC = re.compile(r"(?P<kind>[\w-]+)(?:@(?P<part>[^*]+))?(?:\*(?P<count>\d+))?")
-_EVERY = 5  # one value in so many is faulty: few enough that the rest is worth having
+_EVERY = 7  # one value in so many is faulty: few enough that the rest is worth having
 WRONG_UNIT_FACTOR = 1e-3  # kg for g, kW for W
 
 

@@ -171,22 +171,20 @@ def series(
 ) -> Series:
     """The past as observed, then the forecast, as one step function; gaps and faulty values are unknown in it."""
     border_s = observed[-1].time_s if observed else -math.inf
-    joined = [*observed, *(sample for sample in forecast if sample.time_s > border_s)]
-    if not joined:
+    ahead = [sample for sample in forecast if sample.time_s > border_s]
+    if not observed and not ahead:
         return Series(name, limits.unit, np.array([0.0]), np.array([np.nan]), 1.0, kind=kind, scope=scope)
-    times: list[float] = []
-    values: list[float] = []
-    for part in (observed, joined[len(observed) :]):
-        usual_s = step_s(part)
-        holes = {start_s for start_s, _ in gaps(part)}
-        for sample in part:
-            if times and sample.time_s <= times[-1]:
-                continue
-            times.append(sample.time_s)
-            values.append(math.nan if sample.value is None else sample.value)
-            if sample.time_s + usual_s in holes:
-                times.append(sample.time_s + usual_s)
-                values.append(math.nan)
-    last = joined[len(observed) :] or observed
-    end_s = times[-1] + step_s(last)
-    return Series(name, limits.unit, np.array(times), np.array(values), end_s, kind=kind, scope=scope)
+    points = [*_filled(observed), *_filled(ahead)]
+    times_s, values = np.array([time_s for time_s, _ in points]), np.array([value for _, value in points])
+    end_s = float(times_s[-1]) + step_s(ahead or observed)
+    if observed and ahead and ahead[0].time_s > border_s + step_s(observed):
+        # Between the last observation and a forecast that begins late nothing is known.
+        place = int(np.searchsorted(times_s, ahead[0].time_s))
+        times_s, values = np.insert(times_s, place, border_s + step_s(observed)), np.insert(values, place, np.nan)
+    return Series(name, limits.unit, times_s, values, end_s, kind=kind, scope=scope)
+
+
+def _filled(samples: Sequence[Sample]) -> list[tuple[float, float]]:
+    """(time, value) with an unknown one at the start of each gap."""
+    found = [(sample.time_s, math.nan if sample.value is None else sample.value) for sample in samples]
+    return sorted([*found, *((start_s, math.nan) for start_s, _ in gaps(samples))])
