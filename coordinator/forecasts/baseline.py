@@ -12,7 +12,7 @@ import numpy as np
 
 from .series import DAY_S, Floats
 
-FADE_S = 10 * 3600.0
+FADE_S = 30 * 3600.0
 DAYS = 7
 
 

@@ -65,7 +65,7 @@ def test_a_series_holds_each_value_for_its_step_and_invents_none(past: list[Samp
         shown = float(found.at_s(np.array(time_s)))
         assert (math.isnan(shown) and value is None) or shown == value
     values = {value for value in given.values() if value is not None}
-    inside = found.at_s(1.7e9 + np.arange(0, 70 * HOUR_S, 900.0))
+    inside = found.at_s(1.7e9 + np.arange(0, 70 * HOUR_S, 900.0, dtype=np.float64))
     assert set(inside[~np.isnan(inside)].tolist()) <= values
 
 
@@ -150,7 +150,7 @@ trees = st.recursive(
 def _maps(body: bytes) -> None:
     page = electricitymaps.parse(body, "DE")
     for field in ("intensity", "renewable"):
-        Tidy("x", GRAMS).samples(electricitymaps._samples(page.history, field, "direct"))  # type: ignore[arg-type]
+        Tidy("x", GRAMS).samples(electricitymaps._samples(page.history, field, "direct"))
 
 
 def _watttime(body: bytes) -> None:
@@ -271,7 +271,8 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 
 @given(st.integers(1, 500), st.lists(st.floats(0, 7200), min_size=1, max_size=300))
 def test_a_budget_is_never_overspent_whatever_the_hours(per_day: int, waits: list[float]) -> None:
-    now_s, spent, asked = 1.7e9, Spent(), {}
+    now_s, spent = 1.7e9, Spent()
+    asked: dict[int, int] = {}
     for wait in waits:
         now_s += wait
         if budget.wait_s(spent, now_s, per_day) == 0.0:
