@@ -30,6 +30,7 @@ from heliotrope.coordinator.forecasts.live.budget import Spent
 from heliotrope.coordinator.forecasts.live.trouble import Trouble
 from heliotrope.coordinator.forecasts.openadr import events
 from heliotrope.coordinator.forecasts.openadr.config import DemandResponse
+from heliotrope.coordinator.forecasts.series import Floats
 
 GRAMS = RANGES["g_per_kwh"]
 HOUR_S = 3600.0
@@ -65,7 +66,8 @@ def test_a_series_holds_each_value_for_its_step_and_invents_none(past: list[Samp
         shown = float(found.at_s(np.array(time_s)))
         assert (math.isnan(shown) and value is None) or shown == value
     values = {value for value in given.values() if value is not None}
-    inside = found.at_s(1.7e9 + np.arange(0, 70 * HOUR_S, 900.0, dtype=np.float64))
+    moments: Floats = 1.7e9 + np.arange(0, 70 * HOUR_S, 900.0)
+    inside = found.at_s(moments)
     assert set(inside[~np.isnan(inside)].tolist()) <= values
 
 
