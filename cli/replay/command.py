@@ -131,4 +131,4 @@ def _offset_s(as_of: str) -> float:
     except ValueError as error:
         raise InvalidInput(f"field --as-of: {as_of!r} is not a time; write 2023-06-01T00:00Z") from error
     moment = moment.replace(tzinfo=moment.tzinfo or UTC)
-    return round((time.time() - moment.timestamp()) / HOUR_S) * HOUR_S
+    return (time.time() - moment.timestamp()) // HOUR_S * HOUR_S
