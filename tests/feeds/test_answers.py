@@ -65,7 +65,7 @@ def test_a_series_holds_each_value_for_its_step_and_invents_none(past: list[Samp
         shown = float(found.at_s(np.array(time_s)))
         assert (math.isnan(shown) and value is None) or shown == value
     values = {value for value in given.values() if value is not None}
-    moments = 1.7e9 + 900.0 * np.arange(280, dtype=np.float64)
+    moments = np.array([1.7e9 + 900.0 * step for step in range(281)])
     inside = found.at_s(moments)
     assert set(inside[~np.isnan(inside)].tolist()) <= values
 
@@ -74,7 +74,7 @@ def test_nothing_is_known_between_the_past_and_a_forecast_that_begins_late() -> 
     observed = [Sample(hour * HOUR_S, 1.0) for hour in range(5)]
     forecast = [Sample(hour * HOUR_S, 2.0) for hour in range(8, 12)]
     found = answers.series("x", GRAMS, observed, forecast, kind="average", scope="direct")
-    shown = found.at_s(np.arange(12) * HOUR_S + 1800)
+    shown = found.at_s(np.array([hour * HOUR_S + 1800 for hour in range(12)]))
     assert shown[:5].tolist() == [1.0] * 5 and np.isnan(shown[5:8]).all() and shown[8:].tolist() == [2.0] * 4
 
 

@@ -88,6 +88,17 @@ def test_limits_hold_while_the_vtn_is_away_and_over_a_restart(bench: Bench) -> N
     assert site.limits.limit_w(NOW_S + 3601) == math.inf
 
 
+def test_an_event_that_starts_now_ends_all_the_same(bench: Bench) -> None:
+    """Without a date of its own it starts when it was first seen, not anew at every poll or start."""
+    bench.events(event("IMPORT_CAPACITY_LIMIT", 20.0, intervalPeriod={"start": "0001-01-01", "duration": "PT1H"}))
+    for _ in range(3):
+        step(bench.vtn())
+        bench.clock.turn(minutes=25)
+    assert bench.demands[-1].said.limits[0].start_s == NOW_S
+    step(bench.vtn())
+    assert bench.demands[-1].failure == "" and bench.demands[-1].said.limits == ()
+
+
 def test_all_pages_are_read_and_a_vtn_that_ignores_skip_is_named(bench: Bench) -> None:
     bench.events(*(event("IMPORT_CAPACITY_LIMIT", 500.0 - place, id=f"e{place}") for place in range(120)))
     step(bench.vtn())

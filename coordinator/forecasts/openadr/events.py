@@ -8,6 +8,7 @@ is a leave to begin later, which is not taken: a limit begins when it is said to
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,11 @@ class Event(msgspec.Struct):
     modificationDateTime: str | None = None
 
     @property
+    def key(self) -> str:
+        """What tells it from other events of the VTN, also where it gives no ids."""
+        return self.id or f"{self.programID}/{self.name}"
+
+    @property
     def name(self) -> str:
         return (self.eventName or self.id or "unnamed")[:80]
 
@@ -90,14 +96,18 @@ def parse(body: bytes) -> list[Event]:
     return decode(body, list[Event], "OpenADR events")
 
 
-def read(events: list[Event], config: DemandResponse, now_s: float) -> Read:
-    """The limits and prices for this site; events for other targets are left out."""
+def read(events: list[Event], config: DemandResponse, now_s: float, seen_s: Mapping[str, float] | None = None) -> Read:
+    """The limits and prices for this site; events for other targets are left out.
+
+    ``seen_s``: when events were first seen, by key: one that starts "now" and has no date of its own starts then, and
+    not anew at every poll.
+    """
     found = Read()
     for event in events:
         if (config.programs and event.programID not in config.programs) or not _is_for(event, config.targets):
             continue
         try:
-            _read_event(event, config, now_s, found)
+            _read_event(event, config, (seen_s or {}).get(event.key, now_s), found)
         except Trouble as error:
             found.marks.append(f"event {event.name}: {error}; left out")
     return found

@@ -44,6 +44,7 @@ class Said(msgspec.Struct, frozen=True):
     prices: tuple[PriceSignal, ...] = ()
     marks: tuple[str, ...] = ()
     fetched_s: float | None = None
+    seen_s: dict[str, float] = {}  # when each event was first seen, of those that the VTN still gives
 
 
 class TokenAnswer(msgspec.Struct):
@@ -109,14 +110,17 @@ class VtnTask:
         now_s = self.clock.utc().timestamp()
         web = Web(client, self.config.deadline_s, lambda: None)
         try:
-            found = events.read(await self._events(web, now_s), self.config, now_s)
+            given = await self._events(web, now_s)
         except (Trouble, HeliotropeError) as error:
             return self._failed(error)
+        seen_s = {event.key: self._said.seen_s.get(event.key, now_s) for event in given}
+        found = events.read(given, self.config, now_s, seen_s)
         self._said = Said(
             limits=tuple(one for one in found.limits if one.end_s is None or one.end_s > now_s),
             prices=tuple(one for one in found.prices if one.end_s is None or one.end_s > now_s - 86_400.0),
             marks=tuple(found.marks[:50]),
             fetched_s=now_s,
+            seen_s=seen_s,
         )
         self.cache.put(self.key, self._said)
         self.failures = 0
