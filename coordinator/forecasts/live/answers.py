@@ -22,7 +22,7 @@ from .trouble import Trouble
 
 SAMPLES_LIMIT = 50_000
 DOUBTFUL_RATIO = 0.2  # more values than this out of range: the answer is in another unit, or broken
-LEVEL_FACTOR = 8.0  # medians further apart than this: no grid does that within days, a wrong unit does
+LEVEL_FACTOR = 20.0  # medians further apart than this: no grid does that within days, g for kg does
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):

@@ -147,7 +147,7 @@ class FeedTask:
                 self.account.token = Token()
                 wait_s = wait_s if forgotten else max(wait_s, DENIED_RETRY_S)
             asked_s = error.retry_after_s or 0.0
-            if error.kind is Kind.THROTTLED:
+            if error.kind is Kind.THROTTLED or asked_s:
                 self.account.paused_until_s = max(self.account.paused_until_s, now_s + max(asked_s, wait_s))
             wait_s = max(wait_s, asked_s)
         return wait_s

@@ -84,7 +84,7 @@ def limits_of(field: FieldName) -> Range:
 def take(kept: Kept, feed: AnyFeed, field: FieldName, answer: Answer, now_s: float) -> Kept:
     """With a new answer. Raises Trouble where its level says that the unit changed."""
     recent = [sample for sample in kept.observed if sample.time_s >= now_s - LEVEL_S]
-    if field == "intensity":
+    if field == "intensity" and answer.kind == "average":  # a marginal one may fall to nothing within the hour
         answers.check_level(label(feed), recent, answer.observed or answer.forecast)
     marks = [*answer.marks, *answers.gap_marks(answer.observed), *answers.gap_marks(answer.forecast)]
     issued_s = now_s if answer.issued_s is None else answer.issued_s
