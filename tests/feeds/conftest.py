@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,29 @@ class Bench:
         return sum(count for path, count in self.replay.requests.items() if part in path)
 
 
+class Caller:
+    """One loop and one client for all steps: a client reads the machine's authorities, a tenth of a second each."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._client = web.client()
+
+    def step(self, task: FeedTask | VtnTask) -> float:
+        return self._runner.run(task.step(self._client))
+
+    def close(self) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
+@cache
+def caller() -> Caller:
+    return Caller()
+
+
 def step(task: FeedTask | VtnTask) -> float:
     """One attempt of a task; the seconds until its next."""
-
-    async def once() -> float:
-        async with web.client() as client:
-            return await task.step(client)
-
-    return asyncio.run(once())
+    return caller().step(task)
 
 
 def write_traces(folder: Path) -> dict[str, TraceFile]:
@@ -129,20 +145,40 @@ def write_traces(folder: Path) -> dict[str, TraceFile]:
     return found
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+@dataclass
+class Served:
+    """The server that all tests of a process share: a start and a stop for each would take longer than the tests."""
+
+    base: str
+    replay: Replay
+    clock: HandClock
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     clock = HandClock()
-    replay = Replay(Traces(write_traces(tmp_path)), clock_s=clock.monotonic_s)
-    key = tmp_path / "key"
-    key.write_text("replay\n", encoding="ascii")
-    key.chmod(0o600)
+    replay = Replay(Traces(write_traces(tmp_path_factory.mktemp("traces"))), clock_s=clock.monotonic_s)
     listening = serving.listen("127.0.0.1", 0)
     server = serving.server(replay)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield Bench(f"http://127.0.0.1:{listening.getsockname()[1]}", tmp_path, clock, replay)
+        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", replay, clock)
     finally:
+        caller().close()
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+@pytest.fixture
+def bench(served: Served, tmp_path: Path) -> Bench:
+    """The server as if it had just started, and a folder with its key."""
+    served.replay.orders.clear()
+    served.replay.requests.clear()
+    served.replay.events_file = None
+    served.clock.now = NOW
+    key = tmp_path / "key"
+    key.write_text("replay\n", encoding="ascii")
+    key.chmod(0o600)
+    return Bench(served.base, tmp_path, served.clock, served.replay)
