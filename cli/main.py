@@ -51,6 +51,7 @@ VERBS = {
     "migration": Verb("heliotrope.cli.migration:migration", "List and show migrations."),
     "decision": Verb("heliotrope.cli.decision:decision", "List decisions and explain one."),
     "report": Verb("heliotrope.cli.report:report", "Report energy and carbon."),
+    "replay": Verb("heliotrope.cli.replay.command:replay", "Serve trace files as the carbon services would."),
 }
 
 

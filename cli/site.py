@@ -6,7 +6,7 @@ import click
 
 from heliotrope.foundation.errors import NotFound
 
-from . import client, output
+from . import client, output, sitefeeds
 from .client import Operator
 from .messages import Record
 from .output import Column
@@ -57,7 +57,8 @@ def show(*, operator: Operator, name: str, as_json: bool) -> None:
     if as_json:
         output.print_json(found)
         return
-    output.print_fields(_fields(found, fleet))
+    output.print_fields([*_fields(found, fleet), *sitefeeds.fields(found)])
+    sitefeeds.print_tables(found)
     if found["links"]:
         click.echo()
         output.print_table(_LINKS, [_link(one) for one in found["links"]])

@@ -23,14 +23,18 @@ from heliotrope.foundation.keyring import Keyring
 from heliotrope.foundation.sdnotify import Notifier
 from heliotrope.v1 import fleet_pb2, fleet_pb2_grpc, identity_pb2, identity_pb2_grpc, operator_pb2, operator_pb2_grpc
 
+from . import livefeeds
 from .bundles import BundleStore
 from .config import CoordinatorConfig
 from .engine import Engine
 from .forecasts.clock import TraceClock
+from .forecasts.feeder import Feeder
+from .forecasts.live.kept import Cache
 from .forecasts.site import SiteForecast, open_site
 from .issuer import Issuer
 from .logstore import LogStore
 from .managers.drains import DrainManager
+from .managers.forecasts import ForecastDesk
 from .managers.jobs import JobManager
 from .managers.ledger import LedgerManager
 from .managers.nodes import NodeManager
@@ -69,6 +73,7 @@ class Coordinator:
     server: grpc.aio.Server
     warden: Warden
     address: str
+    feeder: Feeder
 
 
 def run(config: CoordinatorConfig, folder: Path) -> None:
@@ -83,6 +88,7 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
     coordinator.engine.start()
     await coordinator.warden.refresh()  # before anybody is let in: what was revoked stays out over a restart
     await coordinator.server.start()
+    coordinator.feeder.start()
     warden = asyncio.create_task(coordinator.warden.run())
     notifier = Notifier.from_environment()
     notifier.ready(f"serving on {coordinator.address}")
@@ -100,6 +106,7 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
         notifier.watchdog()
     notifier.stopping()
     warden.cancel()
+    await asyncio.to_thread(coordinator.feeder.stop)
     coordinator.sessions.close_all()
     await coordinator.server.stop(grace=2.0)
     coordinator.engine.stop()
@@ -137,6 +144,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     engine = Engine(
         database, [saga, nodes, drains, jobs, PlannerManager(world, saga), replication, RepairManager(world), caps]
     )
+    feeder = _feeder(config, folder, state_dir, world, engine, database)
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
@@ -179,7 +187,18 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     identities = IdentityServicer(engine=engine, issuer=issuer, warden=warden, clock=clock)
     server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)
     address = _listen(server, config, keyring)
-    return Coordinator(engine, database, sessions, server, warden, address)
+    return Coordinator(engine, database, sessions, server, warden, address, feeder)
+
+
+def _feeder(
+    config: CoordinatorConfig, folder: Path, state_dir: Path, world: World, engine: Engine, database: Database
+) -> Feeder:
+    """The live feeds, with the sites as the cache of the last run knows them."""
+    desk = ForecastDesk(world)
+    plan = livefeeds.plan(config, folder, Cache(state_dir / "forecasts"), world.clock, engine, desk)
+    with database.transaction() as tx:
+        livefeeds.remembered(world.sites, plan, world.clock, tx, desk)
+    return livefeeds.feeder(plan)
 
 
 def _startup(database: Database) -> Startup:
@@ -195,6 +214,7 @@ def open_sites(config: CoordinatorConfig, folder: Path, state_dir: Path, clock: 
     """The sites' forecasts on their common clock. Raises InvalidInput naming the site and the field."""
     if not config.sites:
         raise InvalidInput("field sites: none is configured; add at least one [[sites]]")
+    livefeeds.check(config, folder)
     trace_clock = _trace_clock(config, state_dir, clock)
     sites: dict[str, SiteForecast] = {}
     for site in config.sites:

@@ -65,7 +65,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     nonrenewable_ratio: float | None = None
     window_s: float = 0.0
     span_s: float | None = None
-    note: str = ""  # what the site said when it refused the job
+    note: str = ""  # what the site said when it refused the job, or why its forecast is unknown
     terms: PairTerms | None = None  # None: a placement, where nothing stands still
 
 

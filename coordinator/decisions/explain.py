@@ -48,7 +48,7 @@ def describe(decision: Decision, item: Candidate) -> str:
     text = f"{item.binding}: {MEANINGS[binding]}"
     terms = item.terms
     figures = ""
-    if binding is Binding.REFUSED:
+    if binding in (Binding.REFUSED, Binding.UNKNOWN):
         figures = item.note
     elif terms is None:
         figures = f"non-renewable share {percent(item.nonrenewable_ratio)}" if binding > Binding.CAPACITY else ""

@@ -8,6 +8,7 @@ node's energy multiplies by PUE once, first. A battery is not modelled yet.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +17,13 @@ import msgspec
 import numpy as np
 
 from .clock import TraceClock
+from .learning import ErrorModel, error_quantile
+from .live.kept import Live
+from .openadr.limits import LimitSeries
+from .openadr.vtn import Demand
 from .series import Floats, Series, unix_s
 from .siteconfig import SiteConfig
-from .sources import Sources, open_sources
+from .sources import RULE_FIELDS, Sources, open_sources
 from .windows import Window, Windows, find
 
 SAMPLE_S = 300.0  # trace seconds between samples of a mean: the solar series' step
@@ -54,40 +59,97 @@ class Timeline:
 
 
 class SiteForecast:
-    """One site's forecast on a trace clock; every ``utc`` argument is real time, every duration real seconds."""
+    """One site's forecast on a trace clock; every ``utc`` argument is real time, every duration real seconds.
 
-    def __init__(self, config: SiteConfig, clock: TraceClock, sources: Sources) -> None:
+    What a live feed said is used while it is fresh at ``utc``, and is unknown afterwards, its windows with it.
+    """
+
+    def __init__(
+        self,
+        config: SiteConfig,
+        clock: TraceClock,
+        sources: Sources,
+        learnt: Mapping[str, ErrorModel] | None = None,
+    ) -> None:
         self.config = config
         self.clock = clock
+        self.learnt: Mapping[str, ErrorModel] = learnt or {}  # errors of the feeds' forecasts, by field
         self._sources = sources
         self._windows: Windows = find(sources.rule_series(config), config.window)
 
+    @property
+    def live(self) -> Mapping[str, Live]:
+        """The site's feeds as they are, by field."""
+        return self._sources.live
+
+    @property
+    def demand(self) -> Demand | None:
+        """The VTN's newest word; None where none is configured."""
+        return self._sources.demand
+
+    @property
+    def limits(self) -> LimitSeries:
+        """What the site's meter may show, by demand-response events; times are real Unix seconds."""
+        return self._sources.demand.series if self._sources.demand else LimitSeries()
+
+    def with_live(self, live: Live, learnt: ErrorModel | None = None) -> SiteForecast:
+        """The same site after a feed brought something, or failed to."""
+        models = self.learnt if learnt is None else {**self.learnt, live.field: learnt}
+        return SiteForecast(self.config, self.clock, self._sources.with_live(live), models)
+
+    def with_demand(self, demand: Demand, utc: datetime) -> SiteForecast:
+        """The same site after its VTN was asked."""
+        response = self.config.demand_response
+        use_price = response is not None and response.use_price
+        sources = self._sources.with_demand(demand, unix_s(self.clock.trace(utc)), use_price=use_price)
+        return SiteForecast(self.config, self.clock, sources, self.learnt)
+
+    def field_quantile(self, field: str, utc: datetime, lead_s: float, ratio: float) -> float:
+        """The ``ratio`` quantile (0..1) of a feed's field, ``lead_s`` after ``utc``, in the field's unit.
+
+        The forecast plus the quantile of its past errors at that lead (:mod:`.learning`). NaN: the forecast is
+        unknown or stale, or too few errors are known.
+        """
+        live, model = self._sources.live.get(field), self.learnt.get(field)
+        now_s = unix_s(self.clock.trace(utc))
+        if live is None or model is None or live.stale_because(now_s):
+            return float("nan")
+        issued_s = now_s if live.issued_s is None else live.issued_s
+        error = error_quantile(model, max(now_s + lead_s - issued_s, 0.0), ratio)
+        return float("nan") if error is None else float(live.series.at_s(np.array(now_s + lead_s))) + error
+
     def intensity_now_g_per_kwh(self, utc: datetime) -> float:
         """Carbon intensity of the site's load now, own generation included; NaN if unknown."""
-        return float(self._intensity(self._at(utc))[0])
+        return float(self._intensity(self._usable(utc), self._at(utc))[0])
 
     def renewable_ratio(self, utc: datetime) -> float:
         """Renewable share of the site's load now, 0..1; NaN if unknown."""
-        return float(self._renewable(self._at(utc))[0])
+        return float(self._renewable(self._usable(utc), self._at(utc))[0])
 
     def mean_intensity_g_per_kwh(self, utc: datetime, duration_s: float) -> float:
         """Mean intensity of a constant load over the next real seconds; NaN if any part is unknown."""
-        return float(np.mean(self._intensity(self._samples(utc, duration_s))))
+        return float(np.mean(self._intensity(self._usable(utc), self._samples(utc, duration_s))))
 
     def mean_renewable_ratio(self, utc: datetime, duration_s: float) -> float:
         """Mean renewable share of a constant load over the next real seconds; NaN if any part is unknown."""
-        return float(np.mean(self._renewable(self._samples(utc, duration_s))))
+        return float(np.mean(self._renewable(self._usable(utc), self._samples(utc, duration_s))))
 
     def window(self, utc: datetime) -> Window | None:
         """The window open now, in real time."""
+        if self._rule_is_stale(utc):
+            return None
         return self._real_window(self._windows.window_at(self.clock.trace(utc)))
 
     def next_window(self, utc: datetime) -> Window | None:
         """The first window that opens after now, in real time."""
+        if self._rule_is_stale(utc):
+            return None
         return self._real_window(self._windows.next_window(self.clock.trace(utc)))
 
     def window_remaining_s(self, utc: datetime) -> float:
         """How long the open window still lasts; 0 if none is open."""
+        if self._rule_is_stale(utc):
+            return 0.0
         return self.clock.real_s(self._windows.remaining_s(self.clock.trace(utc)))
 
     def next_window_in_s(self, utc: datetime) -> float | None:
@@ -102,7 +164,7 @@ class SiteForecast:
         """
         step_s = horizon_s / steps
         stamps = self._samples(utc, horizon_s, steps)
-        means = 1.0 - np.mean(self._renewable(stamps).reshape(steps, -1), axis=1)
+        means = 1.0 - np.mean(self._renewable(self._usable(utc), stamps).reshape(steps, -1), axis=1)
         known = int(np.argmax(np.isnan(means))) if np.any(np.isnan(means)) else steps
         longest_s, p05_s = self._windows.length_quantile_s(1.0), self._windows.length_quantile_s(0.05)
         return Outlook(
@@ -124,21 +186,33 @@ class SiteForecast:
         windows = self._windows.between(self.clock.trace(start), self.clock.trace(end))
         return Timeline(
             times=tuple(times),
-            intensity_g_per_kwh=tuple(_known(value) for value in self._intensity(stamps).tolist()),
-            renewable_ratio=tuple(_known(value) for value in self._renewable(stamps).tolist()),
+            intensity_g_per_kwh=tuple(_known(value) for value in self._intensity(self._sources, stamps).tolist()),
+            renewable_ratio=tuple(_known(value) for value in self._renewable(self._sources, stamps).tolist()),
             windows=tuple(Window(self.clock.real(w.start_utc), self.clock.real(w.end_utc)) for w in windows),
         )
 
     def unknown_because(self, utc: datetime) -> str:
         """Why a figure is unknown now, for people; empty if all are known."""
         stamp = self._at(utc)
-        named = ((field, series) for field, series in self._sources.named() if np.isnan(series.at_s(stamp)[0]))
-        causes = [f"{field} ({series.name}) {_cause(series, float(stamp[0]))}" for field, series in named]
-        return "; ".join(causes)
+        named = ((field, series) for field, series in self._usable(utc).named() if np.isnan(series.at_s(stamp)[0]))
+        return "; ".join(self._unknown_because(field, series, float(stamp[0])) for field, series in named)
+
+    def _unknown_because(self, field: str, series: Series, stamp_s: float) -> str:
+        live = self._sources.live.get(field)
+        if live is None:
+            return f"{field} ({series.name}) {_cause(series, stamp_s)}"
+        return f"{field} ({live.label}) {live.stale_because(stamp_s) or _cause(live.series, stamp_s)}"
 
     def with_load(self, load_w: float) -> SiteForecast:
         """The same site at another IT load [W]: the metered one instead of the declared one, once it is known."""
-        return SiteForecast(msgspec.structs.replace(self.config, load_w=load_w), self.clock, self._sources)
+        return SiteForecast(msgspec.structs.replace(self.config, load_w=load_w), self.clock, self._sources, self.learnt)
+
+    def _usable(self, utc: datetime) -> Sources:
+        return self._sources.usable(unix_s(self.clock.trace(utc)))
+
+    def _rule_is_stale(self, utc: datetime) -> bool:
+        live = self._sources.live.get(RULE_FIELDS[self.config.window.rule])
+        return live is not None and bool(live.stale_because(unix_s(self.clock.trace(utc))))
 
     def _at(self, utc: datetime) -> Floats:
         return np.array([unix_s(self.clock.trace(utc))])
@@ -152,22 +226,22 @@ class SiteForecast:
         samples: Floats = first_s + middles
         return samples
 
-    def _own_ratio(self, stamps: Floats) -> Floats:
+    def _own_ratio(self, sources: Sources, stamps: Floats) -> Floats:
         """Share of the load that own generation covers."""
-        own_w = self._sources.generation.at_s(stamps)
+        own_w = sources.generation.at_s(stamps)
         load_w = self.config.load_w * self.config.pue
         if load_w <= 0:
             return np.zeros(stamps.shape)
         ratio: Floats = np.minimum(own_w, load_w) / load_w
         return ratio
 
-    def _renewable(self, stamps: Floats) -> Floats:
-        own = self._own_ratio(stamps)
-        return own + _grid_part(own, self._sources.renewable.at_s(stamps))
+    def _renewable(self, sources: Sources, stamps: Floats) -> Floats:
+        own = self._own_ratio(sources, stamps)
+        return own + _grid_part(own, sources.renewable.at_s(stamps))
 
-    def _intensity(self, stamps: Floats) -> Floats:
-        own = self._own_ratio(stamps)
-        return own * self.config.own_factor_g_per_kwh() + _grid_part(own, self._sources.intensity.at_s(stamps))
+    def _intensity(self, sources: Sources, stamps: Floats) -> Floats:
+        own = self._own_ratio(sources, stamps)
+        return own * self.config.own_factor_g_per_kwh() + _grid_part(own, sources.intensity.at_s(stamps))
 
     def _real_window(self, window: Window | None) -> Window | None:
         return window and Window(self.clock.real(window.start_utc), self.clock.real(window.end_utc))

@@ -11,6 +11,10 @@ from heliotrope.foundation.errors import InvalidInput
 from heliotrope.foundation.jobspec import NotNegative, Strict
 
 from .csvtrace import FileUnit, Gaps
+from .live import feeds
+from .live.feeds import Feeds
+from .openadr import config as openadr
+from .openadr.config import DemandResponse
 from .solar import SYSTEM_RATIO
 from .windows import WindowRule
 
@@ -31,7 +35,7 @@ class TraceSource(Strict):
 
 
 class SiteConfig(Strict):
-    """One site. Each of intensity, renewable share, price and generation comes from a trace or a declared figure.
+    """One site. Intensity, renewable share, price and generation each come from a trace, a feed or a declared figure.
 
     ``load_w`` is the IT load declared for the site (x ``pue`` is what its meter shows); own generation can only
     cover what is used. ``own_g_per_kwh`` -1 means the default: IPCC's figure for rooftop PV with life-cycle scope, 0
@@ -55,6 +59,8 @@ class SiteConfig(Strict):
     price: TraceSource | None = None
     kind: Literal["average", "marginal", "percentile"] = "average"
     scope: Literal["life-cycle", "direct"] = "life-cycle"
+    feeds: Feeds = Feeds()
+    demand_response: DemandResponse | None = None
 
     def own_factor_g_per_kwh(self) -> float:
         """Emission factor of own generation in the site's scope."""
@@ -77,14 +83,22 @@ def check(config: SiteConfig, *, where: str = "") -> None:
     ):
         if getattr(config, declared) and getattr(config, trace) is not None:
             refuse(declared, f"{trace} is given by a trace as well; keep one of the two")
-    has_generation = config.solar_capacity_w > 0 or config.generation is not None
+    for name, cause in _live_faults(config):
+        refuse(name, cause)
+    has_generation = _is_given(config, "generation")
     if has_generation and config.load_w <= 0:
         refuse("load_w", "own generation needs the site's load to be shared out; declare it in W")
     missing = {
-        "surplus": "" if has_generation else "solar_capacity_w or generation",
-        "intensity_below": "" if _has_intensity(config) else "grid_intensity_g_per_kwh or intensity",
-        "renewable_above": "" if _has_renewable(config) else "grid_renewable_ratio or renewable",
-        "price_below": "" if config.price else "price",
+        "surplus": "" if has_generation else "solar_capacity_w or generation (a trace or feeds.generation)",
+        "intensity_below": ""
+        if _is_given(config, "intensity")
+        else "grid_intensity_g_per_kwh or intensity (a trace or feeds.intensity)",
+        "renewable_above": ""
+        if _is_given(config, "renewable")
+        else "grid_renewable_ratio or renewable (a trace or feeds.renewable)",
+        "price_below": ""
+        if _is_given(config, "price")
+        else "price (a trace, feeds.price or demand_response.use_price)",
     }[config.window.rule]
     if missing:
         refuse("window.rule", f"{config.window.rule} needs {missing}; add it or choose another rule")
@@ -96,9 +110,27 @@ def resolve(source: TraceSource, folder: Path | None) -> Path:
     return path if folder is None or path.is_absolute() else folder / path
 
 
-def _has_intensity(config: SiteConfig) -> bool:
-    return config.intensity is not None or config.grid_intensity_g_per_kwh is not None
+def _given_otherwise(config: SiteConfig) -> frozenset[str]:
+    """Fields with a trace or a declared figure."""
+    given = {
+        "generation": config.generation is not None or config.solar_capacity_w > 0,
+        "intensity": config.intensity is not None or config.grid_intensity_g_per_kwh is not None,
+        "renewable": config.renewable is not None or config.grid_renewable_ratio is not None,
+        "price": config.price is not None,
+    }
+    return frozenset(name for name, is_given in given.items() if is_given)
 
 
-def _has_renewable(config: SiteConfig) -> bool:
-    return config.renewable is not None or config.grid_renewable_ratio is not None
+def _is_given(config: SiteConfig, field: str) -> bool:
+    demand = config.demand_response
+    by_events = field == "price" and demand is not None and demand.use_price
+    return field in _given_otherwise(config) or getattr(config.feeds, field) is not None or by_events
+
+
+def _live_faults(config: SiteConfig) -> list[tuple[str, str]]:
+    given = _given_otherwise(config)
+    found = feeds.faults(config.feeds, config.kind, config.scope, given)
+    if config.demand_response is not None:
+        has_price = "price" in given or config.feeds.price is not None
+        found += openadr.faults(config.demand_response, has_price=has_price)
+    return found

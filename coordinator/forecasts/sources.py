@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,8 +12,20 @@ import numpy as np
 from heliotrope.foundation.errors import InvalidInput
 
 from . import csvtrace, solar
+from .live.feeds import FIELD_UNITS
+from .live.kept import Live
+from .openadr.vtn import Demand
 from .series import Series, Unit, constant
 from .siteconfig import SiteConfig, TraceSource, check, resolve
+from .windows import RuleName
+
+# Which field a window rule looks at.
+RULE_FIELDS: dict[RuleName, str] = {
+    "surplus": "generation",
+    "intensity_below": "intensity",
+    "renewable_above": "renewable",
+    "price_below": "price",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,23 @@ class Sources:
     intensity: Series
     renewable: Series
     price: Series | None
+    live: Mapping[str, Live] = field(default_factory=dict)  # by field, of those that come from a feed
+    demand: Demand | None = None
+
+    def with_live(self, live: Live) -> Sources:
+        """With a feed's newest word in the place of its field."""
+        series: dict[str, Series] = {live.field: live.series}
+        return replace(self, live={**self.live, live.field: live}, **series)  # type: ignore[arg-type]
+
+    def with_demand(self, demand: Demand, now_s: float, *, use_price: bool) -> Sources:
+        """With a VTN's newest word; its prices are the site's where ``use_price`` says so."""
+        price = (demand.prices(now_s) or _unknown("price")) if use_price else self.price
+        return replace(self, demand=demand, price=price)
+
+    def usable(self, now_s: float) -> Sources:
+        """What may be used at that moment: a stale feed's series is unknown as a whole, also what it said of later."""
+        stale = {name: _unknown(name) for name, live in self.live.items() if live.stale_because(now_s)}
+        return replace(self, **stale) if stale else self  # type: ignore[arg-type]
 
     def named(self) -> Iterator[tuple[str, Series]]:
         """The series that decisions and books rest on, by their configuration's field."""
@@ -57,13 +86,20 @@ def open_sources(config: SiteConfig, start_trace: datetime, folder: Path | None 
         generation=_generation(config, start_trace, folder),
         intensity=_given(config, "intensity", "g_per_kwh", folder),
         renewable=_given(config, "renewable", "ratio", folder),
-        price=None if config.price is None else _trace(config, "price", "price_per_mwh", folder),
+        price=_price(config, folder),
     )
+
+
+def _unknown(name: str) -> Series:
+    unit: Unit = FIELD_UNITS[name]  # type: ignore[index]
+    return constant(f"{name} that is not known yet", unit, np.nan)
 
 
 def _generation(config: SiteConfig, start_trace: datetime, folder: Path | None) -> Series:
     if config.generation is not None:
         return _trace(config, "generation", "w", folder)
+    if config.feeds.generation is not None:
+        return _unknown("generation")
     if config.solar_capacity_w > 0:
         return solar.generation(
             f"sun at {config.name}",
@@ -76,8 +112,15 @@ def _generation(config: SiteConfig, start_trace: datetime, folder: Path | None) 
     return constant(f"no generation at {config.name}", "w", 0.0)
 
 
+def _price(config: SiteConfig, folder: Path | None) -> Series | None:
+    if config.price is not None:
+        return _trace(config, "price", "price_per_mwh", folder)
+    by_events = config.demand_response is not None and config.demand_response.use_price
+    return _unknown("price") if config.feeds.price is not None or by_events else None
+
+
 def _given(config: SiteConfig, field: str, unit: Unit, folder: Path | None) -> Series:
-    """The trace, else the declared figure, else unknown."""
+    """The trace, else the declared figure, else unknown: what a feed is until it brought something."""
     if getattr(config, field) is not None:
         return _trace(config, field, unit, folder)
     declared = config.grid_intensity_g_per_kwh if unit == "g_per_kwh" else config.grid_renewable_ratio

@@ -11,7 +11,7 @@ from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.jobspec import JobSpec
 from heliotrope.foundation.model import DrainMode, JobState, MigrationKind
 
-from ..decisions import explain, planner
+from ..decisions import explain, planner, unknowns
 from ..decisions.decision import Decision
 from ..decisions.snapshot import ANY, JobView, LinkView, NodeView, Settings, SiteView, Snapshot, TransferView
 from ..forecasts.series import unix_s
@@ -58,7 +58,7 @@ class PlannerManager:
         snapshot = self.snapshot(tx, [*waiting, *leaving, *following])
         acted = False
         for decision in planner.plan(snapshot).decisions:
-            acted = self._act(tx, decision) or acted
+            acted = self._act(tx, unknowns.explained(decision, snapshot)) or acted
         return acted
 
     def snapshot(self, tx: Transaction, jobs: list[Job]) -> Snapshot:

@@ -16,7 +16,7 @@ from ..managers.links import SAMPLES_NEEDED, link
 from ..managers.world import World
 from ..state.database import Transaction
 from ..state.model import Job, Migration, Node, StoredDecision
-from . import drains, losses, waiting
+from . import drains, feedviews, losses, waiting
 
 
 class Views:
@@ -65,6 +65,7 @@ class Views:
             site.window_remaining.FromMilliseconds(round(remaining_s * 1000))
         if next_s is not None:
             site.next_window_in.FromMilliseconds(round(next_s * 1000))
+        feedviews.fill(site, forecast, now)
         return site
 
     def _link(self, tx: Transaction, source: str, destination: str) -> pb.LinkState:

@@ -20,6 +20,7 @@ from heliotrope.foundation.errors import Corrupt, Incompatible
 from . import schema
 from .commands import Commands
 from .decisions import Decisions
+from .forecasts import ForecastErrors
 from .identities import Identities
 from .jobs import Jobs
 from .ledger import Ledger
@@ -48,6 +49,7 @@ class Transaction:
         self.replicas = Replicas(connection)
         self.losses = Losses(connection)
         self.marks = Marks(connection)
+        self.forecast_errors = ForecastErrors(connection)
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 

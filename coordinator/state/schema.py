@@ -186,3 +186,12 @@ energy = Table(
     Column("span_s", Float, nullable=False),
 )
 Index("energy_by_job", energy.c.job_id)
+
+# How wrong a site's live forecasts were: the claims that wait for their hour, and the errors that became of others.
+forecast_errors = Table(
+    "forecast_errors",
+    metadata,
+    Column("site", String, primary_key=True),
+    Column("series", String, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)

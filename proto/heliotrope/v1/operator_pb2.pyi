@@ -42,7 +42,7 @@ class Fleet(_message.Message):
     def __init__(self, utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trace_utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., trace_scale: _Optional[float] = ..., sites: _Optional[_Iterable[_Union[Site, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., migrations: _Optional[_Iterable[_Union[Migration, _Mapping]]] = ..., fleet: _Optional[str] = ...) -> None: ...
 
 class Site(_message.Message):
-    __slots__ = ("name", "latitude_deg", "longitude_deg", "intensity_g_per_kwh", "renewable_ratio", "window_remaining", "next_window_in", "window_rule", "links", "pue_ratio")
+    __slots__ = ("name", "latitude_deg", "longitude_deg", "intensity_g_per_kwh", "renewable_ratio", "window_remaining", "next_window_in", "window_rule", "links", "pue_ratio", "feeds", "power_limits", "power_limit_w", "demand_failure", "demand_marks", "unknown_because")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LATITUDE_DEG_FIELD_NUMBER: _ClassVar[int]
     LONGITUDE_DEG_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,12 @@ class Site(_message.Message):
     WINDOW_RULE_FIELD_NUMBER: _ClassVar[int]
     LINKS_FIELD_NUMBER: _ClassVar[int]
     PUE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    FEEDS_FIELD_NUMBER: _ClassVar[int]
+    POWER_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    POWER_LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    DEMAND_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DEMAND_MARKS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_BECAUSE_FIELD_NUMBER: _ClassVar[int]
     name: str
     latitude_deg: float
     longitude_deg: float
@@ -63,7 +69,75 @@ class Site(_message.Message):
     window_rule: str
     links: _containers.RepeatedCompositeFieldContainer[LinkState]
     pue_ratio: float
-    def __init__(self, name: _Optional[str] = ..., latitude_deg: _Optional[float] = ..., longitude_deg: _Optional[float] = ..., intensity_g_per_kwh: _Optional[float] = ..., renewable_ratio: _Optional[float] = ..., window_remaining: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., next_window_in: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., window_rule: _Optional[str] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., pue_ratio: _Optional[float] = ...) -> None: ...
+    feeds: _containers.RepeatedCompositeFieldContainer[FeedState]
+    power_limits: _containers.RepeatedCompositeFieldContainer[SitePowerLimit]
+    power_limit_w: float
+    demand_failure: str
+    demand_marks: _containers.RepeatedScalarFieldContainer[str]
+    unknown_because: str
+    def __init__(self, name: _Optional[str] = ..., latitude_deg: _Optional[float] = ..., longitude_deg: _Optional[float] = ..., intensity_g_per_kwh: _Optional[float] = ..., renewable_ratio: _Optional[float] = ..., window_remaining: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., next_window_in: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., window_rule: _Optional[str] = ..., links: _Optional[_Iterable[_Union[LinkState, _Mapping]]] = ..., pue_ratio: _Optional[float] = ..., feeds: _Optional[_Iterable[_Union[FeedState, _Mapping]]] = ..., power_limits: _Optional[_Iterable[_Union[SitePowerLimit, _Mapping]]] = ..., power_limit_w: _Optional[float] = ..., demand_failure: _Optional[str] = ..., demand_marks: _Optional[_Iterable[str]] = ..., unknown_because: _Optional[str] = ...) -> None: ...
+
+class FeedState(_message.Message):
+    __slots__ = ("field", "source", "kind", "scope", "unit", "forecast_from", "issued", "fetched", "stale_from", "stale", "estimated_ratio", "marks", "failure", "errors")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    FORECAST_FROM_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_FIELD_NUMBER: _ClassVar[int]
+    FETCHED_FIELD_NUMBER: _ClassVar[int]
+    STALE_FROM_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MARKS_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    source: str
+    kind: str
+    scope: str
+    unit: str
+    forecast_from: str
+    issued: _timestamp_pb2.Timestamp
+    fetched: _timestamp_pb2.Timestamp
+    stale_from: _timestamp_pb2.Timestamp
+    stale: bool
+    estimated_ratio: float
+    marks: _containers.RepeatedScalarFieldContainer[str]
+    failure: str
+    errors: _containers.RepeatedCompositeFieldContainer[ForecastError]
+    def __init__(self, field: _Optional[str] = ..., source: _Optional[str] = ..., kind: _Optional[str] = ..., scope: _Optional[str] = ..., unit: _Optional[str] = ..., forecast_from: _Optional[str] = ..., issued: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., fetched: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., stale_from: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., stale: bool = ..., estimated_ratio: _Optional[float] = ..., marks: _Optional[_Iterable[str]] = ..., failure: _Optional[str] = ..., errors: _Optional[_Iterable[_Union[ForecastError, _Mapping]]] = ...) -> None: ...
+
+class ForecastError(_message.Message):
+    __slots__ = ("lead", "sample_count", "p10", "p50", "p90")
+    LEAD_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    P10_FIELD_NUMBER: _ClassVar[int]
+    P50_FIELD_NUMBER: _ClassVar[int]
+    P90_FIELD_NUMBER: _ClassVar[int]
+    lead: _duration_pb2.Duration
+    sample_count: int
+    p10: float
+    p50: float
+    p90: float
+    def __init__(self, lead: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., sample_count: _Optional[int] = ..., p10: _Optional[float] = ..., p50: _Optional[float] = ..., p90: _Optional[float] = ...) -> None: ...
+
+class SitePowerLimit(_message.Message):
+    __slots__ = ("start", "end", "limit_w", "kind", "program", "event")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_W_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    end: _timestamp_pb2.Timestamp
+    limit_w: float
+    kind: str
+    program: str
+    event: str
+    def __init__(self, start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., limit_w: _Optional[float] = ..., kind: _Optional[str] = ..., program: _Optional[str] = ..., event: _Optional[str] = ...) -> None: ...
 
 class LinkState(_message.Message):
     __slots__ = ("destination_site", "bandwidth_bytes_per_s", "bandwidth_source", "sample_count")

@@ -1,0 +1,1 @@
+"""Demand response: OpenADR 3 events read as power limits and prices of a site."""
