@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from heliotrope.foundation import certificates
+from heliotrope.foundation import ownfigures
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.keyring import Keyring
 from heliotrope.foundation.metrics import Samples
 
 from ..checkpoints.store import ChunkStore
 from ..held import HeldJobs
-from ..inventory import free_bytes
 from ..power.caps.keeper import Keeper
 from ..power.monitor import PowerMonitor
 from ..runner import Runner
@@ -68,18 +66,13 @@ class AgentCollector:
         work.collect_transfers(samples, rooms.traffic, rooms.server)
         own.collect_spool(samples, rooms.spool, self._spool_age)
         own.collect_cost(samples)
-        samples.add(f.DISK_FREE, free_bytes(rooms.state_dir))
+        ownfigures.collect(samples, "agent", rooms.keyring.current, rooms.state_dir)
         samples.add(f.STORE, rooms.store.used_bytes)
         return samples
 
     def _collect_from_loop(self, samples: Samples) -> None:
-        rooms, identity = self._rooms, self._rooms.keyring.current
-        name = identity.name
-        samples.add(f.BUILD, 1, "agent", metadata.version("heliotrope"))
+        rooms, name = self._rooms, self._rooms.keyring.current.name
         samples.add(f.NODE, 1, name.fleet, name.id, rooms.site)
-        samples.add(f.CERTIFICATE, identity.expires_utc.timestamp(), "own")
-        authority = certificates.parse(identity.ca_pem, "the authority's certificate")
-        samples.add(f.CERTIFICATE, authority.not_valid_after_utc.timestamp(), "authority")
         work.collect_jobs(samples, rooms.runner, rooms.held, rooms.clock)
         own.collect_session(samples, rooms.session, rooms.clock)
 

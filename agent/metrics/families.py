@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from heliotrope.foundation import ownfigures
 from heliotrope.foundation.metrics import Family, Kind
 
 C, G = Kind.COUNTER, Kind.GAUGE
 DEVICE = ("device", "source", "scope", "estimated")
 
-BUILD = Family("heliotrope_build_info", G, "Always 1; which software this is.", ("component", "version"))
 NODE = Family("heliotrope_node_info", G, "Always 1; which node this is, by its certificate.", ("fleet", "node", "site"))
 
 DEVICE_ENERGY = Family(
@@ -63,22 +63,25 @@ JOB_ENERGY = Family(
     "heliotrope_job_energy_joules_total",
     C,
     "Energy attributed to a job, by the rule that found its share; rule holder: it held the device and did not use it.",
-    ("job", "device", "rule"),
+    ("job_id", "device", "rule"),
 )
-JOB_POWER = Family("heliotrope_job_power_watts", G, "Power attributed to a job now.", ("job",))
-JOB_INFO = Family("heliotrope_job_info", G, "Always 1; the job's name in its file.", ("job", "name"))
+JOB_POWER = Family("heliotrope_job_power_watts", G, "Power attributed to a job now.", ("job_id",))
+JOB_INFO = Family("heliotrope_job_info", G, "Always 1; the job's name in its file.", ("job_id", "name"))
 JOB_STATE = Family(
     "heliotrope_job_state",
     G,
     "1 for the state of the job's run; absent 15 minutes after its end.",
-    ("job", "state"),
+    ("job_id", "state"),
 )
-JOB_STEP = Family("heliotrope_job_steps", G, "The step that the job reported last.", ("job",))
+JOB_STEP = Family("heliotrope_job_steps", G, "The step that the job reported last.", ("job_id",))
 JOB_CHECKPOINT_AGE = Family(
-    "heliotrope_job_checkpoint_age_seconds", G, "Time since the newest whole checkpoint here was made.", ("job",)
+    "heliotrope_job_checkpoint_age_seconds", G, "Time since the newest whole checkpoint here was made.", ("job_id",)
 )
 JOB_LEASE = Family(
-    "heliotrope_job_lease_left_seconds", G, "Time until the job's lease ends; absent for disconnect = keep.", ("job",)
+    "heliotrope_job_lease_left_seconds", G, "Time until the job's lease ends; absent for disconnect = keep.", ("job_id",)
+)
+JOB_LEASE_LENGTH = Family(
+    "heliotrope_job_lease_seconds", G, "The whole lease, which each answered heartbeat grants anew.", ("job_id",)
 )
 JOBS = Family("heliotrope_jobs", G, "Jobs held, by the state of their run; HELD: files or copies only.", ("state",))
 
@@ -109,14 +112,14 @@ RECEIVED = Family("heliotrope_transfers_received_total", C, "Ended fetches: done
 SENT = Family("heliotrope_transfer_sent_bytes_total", C, "Bytes of chunks sent to peers, as tickets count them.")
 ACTIVE = Family("heliotrope_transfers_active", G, "Checkpoints on their way now.", ("direction",))
 JOB_TRANSFER_DONE = Family(
-    "heliotrope_job_transfer_done_bytes", G, "State of the job's running fetch that is here.", ("job",)
+    "heliotrope_job_transfer_done_bytes", G, "State of the job's running fetch that is here.", ("job_id",)
 )
-JOB_TRANSFER_TOTAL = Family("heliotrope_job_transfer_size_bytes", G, "State of the job's running fetch.", ("job",))
+JOB_TRANSFER_TOTAL = Family("heliotrope_job_transfer_size_bytes", G, "State of the job's running fetch.", ("job_id",))
 JOB_TRANSFER_RATE = Family(
-    "heliotrope_job_transfer_rate_bytes_per_second", G, "Rate of the job's running fetch on the wire.", ("job",)
+    "heliotrope_job_transfer_rate_bytes_per_second", G, "Rate of the job's running fetch on the wire.", ("job_id",)
 )
 JOB_TRANSFER_RATIO = Family(
-    "heliotrope_job_transfer_ratio", G, "State bytes per byte on the wire of the job's running fetch.", ("job",)
+    "heliotrope_job_transfer_ratio", G, "State bytes per byte on the wire of the job's running fetch.", ("job_id",)
 )
 
 SPOOL_SIZE = Family("heliotrope_spool_bytes", G, "Energy records on disk until the coordinator has them.")
@@ -127,13 +130,6 @@ SPOOL_LOST = Family("heliotrope_spool_lost_total", C, "Energy records that were 
 
 SESSION = Family("heliotrope_session_connected", G, "1 while the agent has a session with its coordinator, else 0.")
 SESSION_AGE = Family("heliotrope_session_heard_age_seconds", G, "Time since the coordinator's last message.")
-CERTIFICATE = Family(
-    "heliotrope_certificate_not_after_timestamp_seconds",
-    G,
-    "When a certificate expires, Unix time: the daemon's own, and the authority's.",
-    ("certificate",),
-)
-DISK_FREE = Family("heliotrope_disk_free_bytes", G, "Free space where the agent's state is.")
 STORE = Family("heliotrope_store_bytes", G, "Chunks of checkpoints in the store.")
 
 OWN_CPU = Family(
@@ -143,12 +139,8 @@ OWN_CPU = Family(
     ("process",),
     otel="process.cpu.time",
 )
-OWN_MEMORY = Family(
-    "heliotrope_own_memory_pss_bytes",
-    G,
-    "Proportional set size of the same processes.",
-    ("process",),
-    otel="process.memory.usage",
-)
 
-FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
+FAMILIES: tuple[Family, ...] = (
+    *ownfigures.FAMILIES,
+    *(value for value in globals().values() if isinstance(value, Family)),
+)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
-from pathlib import Path
 
 import psutil
 
 from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.metrics import Samples
+from heliotrope.foundation.ownfigures import OWN_MEMORY, pss_bytes
 
 from ..power.batch import EnergyBatch
 from ..session import Session
@@ -60,7 +60,7 @@ def collect_cost(samples: Samples) -> None:
     """Processor time of helpers that ended counts on, so that it never falls."""
     times = os.times()
     samples.add(f.OWN_CPU, times.user + times.system, AGENT)
-    samples.add(f.OWN_MEMORY, pss_bytes(os.getpid()), AGENT)
+    samples.add(OWN_MEMORY, pss_bytes(os.getpid()), AGENT)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s, memory_bytes = ended.ru_utime + ended.ru_stime, 0
     for child in psutil.Process().children(recursive=True):
@@ -71,14 +71,4 @@ def collect_cost(samples: Samples) -> None:
         cpu_s += used.user + used.system
         memory_bytes += pss_bytes(child.pid) or 0
     samples.add(f.OWN_CPU, cpu_s, HELPERS)
-    samples.add(f.OWN_MEMORY, memory_bytes, HELPERS)
-
-
-def pss_bytes(pid: int) -> int | None:
-    """Proportional set size; None where the kernel does not tell."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = next((line.split() for line in lines if line.startswith("Pss:")), None)
-    return None if found is None else int(found[1]) * 1024
+    samples.add(OWN_MEMORY, memory_bytes, HELPERS)

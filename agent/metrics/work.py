@@ -29,6 +29,8 @@ def collect_jobs(samples: Samples, runner: Runner, held: HeldJobs, clock: Clock)
             _job(samples, report, held, now)
     for job_id, left_s in runner.leases_left_s().items():
         samples.add(f.JOB_LEASE, left_s, job_id)
+        job = held.find(job_id)
+        samples.add(f.JOB_LEASE_LENGTH, job.lease_s if job else None, job_id)
 
 
 def has_left(report: JobReport, now: datetime) -> bool:
