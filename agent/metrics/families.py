@@ -78,7 +78,10 @@ JOB_CHECKPOINT_AGE = Family(
     "heliotrope_job_checkpoint_age_seconds", G, "Time since the newest whole checkpoint here was made.", ("job_id",)
 )
 JOB_LEASE = Family(
-    "heliotrope_job_lease_left_seconds", G, "Time until the job's lease ends; absent for disconnect = keep.", ("job_id",)
+    "heliotrope_job_lease_left_seconds",
+    G,
+    "Time until the job's lease ends; absent for disconnect = keep.",
+    ("job_id",),
 )
 JOB_LEASE_LENGTH = Family(
     "heliotrope_job_lease_seconds", G, "The whole lease, which each answered heartbeat grants anew.", ("job_id",)

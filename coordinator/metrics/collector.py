@@ -11,7 +11,7 @@ from pathlib import Path
 from heliotrope.foundation import ownfigures
 from heliotrope.foundation.identity import Identity
 from heliotrope.foundation.metrics import Samples
-from heliotrope.foundation.model import JobState
+from heliotrope.foundation.model import JobState, MigrationStep
 
 from ..engine import Engine
 from ..managers.world import World
@@ -53,8 +53,10 @@ class CoordinatorCollector:
     def _state(self, tx: Transaction, samples: Samples) -> None:
         self._nodes(tx, samples)
         self._jobs(tx, samples)
-        for (kind, step), count in Counter((one.kind.value, one.step.value) for one in tx.migrations.open()).items():
-            samples.add(f.MIGRATIONS_OPEN, count, kind, step)
+        steps = Counter(migration.step for migration in tx.migrations.open())
+        for step in MigrationStep:
+            if not step.ended:
+                samples.add(f.MIGRATIONS_OPEN, steps[step], step.value)
         for name in self._world.sites:
             self._site(samples, name)
 

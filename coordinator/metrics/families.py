@@ -76,7 +76,7 @@ UNPLACED = Family(
     "Waiting jobs for which the last plan had no place, by the constraint that binds.",
     ("binding",),
 )
-MIGRATIONS_OPEN = Family("heliotrope_migrations_open", G, "Migrations under way.", ("kind", "step"))
+MIGRATIONS_OPEN = Family("heliotrope_migrations_open", G, "Migrations under way, by their step.", ("step",))
 SITE_POWER = Family(
     "heliotrope_site_power_watts",
     G,
