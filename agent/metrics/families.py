@@ -94,7 +94,6 @@ CAP_LIMIT = Family(
     G,
     "Limit that a capped device obeys, as read back.",
     ("device",),
-    otel="hw.gpu.power.limit",
 )
 CAP_LEFT = Family("heliotrope_power_cap_left_seconds", G, "Time until the cap ends by itself.", ("device",))
 CAP_PROBLEM = Family("heliotrope_power_cap_problem", G, "1 while a cap is not as it should be.", ("device",))

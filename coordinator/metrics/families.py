@@ -30,7 +30,6 @@ COMMIT = Family(
     H,
     "Commit of a transaction that wrote.",
     buckets=FAST_S,
-    otel="db.client.operation.duration",
 )
 TICK = Family("heliotrope_planner_tick_seconds", H, "A plan, from its snapshot to its last order.", buckets=FAST_S)
 DECISIONS = Family(
@@ -50,9 +49,7 @@ STANDSTILL_RATIO = Family(
     "Measured standstill over what was expected when the move was planned.",
     buckets=RATIOS,
 )
-SITE_ENERGY = Family(
-    "heliotrope_site_energy_joules_total", C, "Energy in the ledger, all of its time.", ("site",), otel="hw.energy"
-)
+SITE_ENERGY = Family("heliotrope_site_energy_joules_total", C, "Energy in the ledger, all of its time.", ("site",))
 SITE_RENEWABLE = Family("heliotrope_site_renewable_energy_joules_total", C, "Its renewable part.", ("site",))
 SITE_UNKNOWN = Family(
     "heliotrope_site_unknown_energy_joules_total", C, "Its part for which no carbon intensity is known.", ("site",)
@@ -82,7 +79,6 @@ SITE_POWER = Family(
     G,
     "Power of a site's connected nodes, of those that tell.",
     ("site",),
-    otel="hw.power",
 )
 SITE_INTENSITY = Family(
     "heliotrope_site_carbon_intensity_grams_per_joule", G, "Carbon intensity of a site's load now.", ("site",)

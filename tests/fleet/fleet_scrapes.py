@@ -120,6 +120,13 @@ def rule_expressions() -> dict[str, str]:
     return {alert: " ".join(expression.removeprefix(">-").split()) for alert, expression in found}
 
 
+def recipes() -> list[str]:
+    """The queries of docs/metrics.md."""
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = text.split("| question | query |")[1].split("\n\n")[0]
+    return re.findall(r"\| `(.+)` \|$", section, re.MULTILINE)
+
+
 def metrics_in(expression: str) -> set[str]:
     return set(re.findall(r"\bheliotrope_\w+|\bprocess_\w+", expression))
 

@@ -6,7 +6,9 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
+from prometheus_client.process_collector import ProcessCollector
 from sqlalchemy import text
 
 from heliotrope.agent.metrics import families as f
@@ -18,6 +20,7 @@ from heliotrope.agent.transfer.result import Progress
 from heliotrope.agent.transfer.traffic import Traffic
 from heliotrope.coordinator.metrics.meters import Meters
 from heliotrope.coordinator.state.database import Database
+from heliotrope.foundation.exposition import OwnProcess
 from heliotrope.foundation.metrics import Family, Kind, Samples
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -144,6 +147,14 @@ def test_received_bytes_never_fall() -> None:
     assert seen == [100, 300, 350, 380]
     totals = traffic.totals()
     assert (totals.wire_bytes, totals.failed_count, totals.done_count, traffic.pulling()) == (380, 1, 0, [])
+
+
+def test_the_own_process_is_known_without_proc_stat(tmp_path: Path) -> None:
+    """As in the coordinator's sandbox (ProcSubset=pid), where the library's own collector gives nothing."""
+    (tmp_path / "self").symlink_to("/proc/self")
+    found = {family.name: family.samples[0].value for family in OwnProcess(proc=str(tmp_path), registry=None).collect()}
+    assert found["process_start_time_seconds"] == pytest.approx(psutil.Process().create_time(), abs=2)
+    assert not list(ProcessCollector(proc=str(tmp_path), registry=None).collect())
 
 
 def test_unknown_is_absent() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,7 +61,10 @@ def test_silent_clients_do_not_keep_others_out(watched: Watched) -> None:
 
 
 def test_the_library_is_not_loaded_without_a_port() -> None:
-    assert MetricsConfig().listen == "" and AgentConfig(**AGENT).metrics == MetricsConfig()
+    """Off unless somebody asks; and all that an agent imports does not import it."""
+    assert not AgentConfig(**AGENT).metrics.listen
+    program = "import sys, heliotrope.agent.daemon; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from fleet_scrapes import (
     dashboard_expressions,
     metrics_in,
     promtool,
+    recipes,
     rule_expressions,
     tool,
 )
@@ -79,7 +81,7 @@ def test_every_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
 
 
 def test_every_metric_asked_for_exists(scrapes: dict[str, Scrape]) -> None:
-    expressions = [*rule_expressions().values(), *dashboard_expressions()]
+    expressions = [*rule_expressions().values(), *dashboard_expressions(), *recipes()]
     asked = {name for expression in expressions for name in metrics_in(expression)}
     shown = {name for scrape in scrapes.values() for name in scrape.series}
     assert len(asked) > 40 and asked - shown == RESERVED
@@ -141,8 +143,11 @@ def server(settings: Path) -> Iterator[Server]:
 
 
 def test_prometheus_understands_every_expression(server: Server) -> None:
-    for expression in [*dashboard_expressions(), *rule_expressions().values()]:
+    assert len(recipes()) > 5
+    for expression in [*dashboard_expressions(), *rule_expressions().values(), *recipes()]:
         server.query(expression)
+    with pytest.raises(urllib.error.HTTPError):
+        server.query("sum by (")
 
 
 def test_prometheus_gets_figures(server: Server) -> None:
