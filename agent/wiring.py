@@ -46,7 +46,7 @@ from .journal import Journal
 from .link import Link
 from .logship import LogShipper
 from .luggage import Luggage
-from .metrics.collector import AgentCollector, Rooms
+from .metrics.collector import AgentCollector, Node, Rooms
 from .metrics.energy import EnergyTotals
 from .orders import Command
 from .power.batch import EnergyBatch
@@ -185,28 +185,10 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     renewal = Renewal(ground.keyring, link.renew, renewed, clock)
     metrics = None
     if totals is not None:
-        rooms = Rooms(
-            keyring=ground.keyring,
-            site=config.site,
-            state_dir=state_dir,
-            clock=clock,
-            held=storage.held,
-            store=storage.vault.store,
-            runner=runner,
-            monitor=monitor,
-            keeper=keeper,
-            server=server,
-            traffic=traffic,
-            spool=spool,
-            session=session,
-        )
-        metrics = open_port(
-            config.metrics,
-            folder,
-            identity=lambda: ground.own,
-            admit=trust.admit,
-            collect=AgentCollector(rooms, totals, loop).collect,
-        )
+        node = Node(ground.keyring, config.site, state_dir, clock)
+        rooms = Rooms(node, storage.held, storage.vault.store, runner, monitor, keeper, server, traffic, spool, session)
+        collect = AgentCollector(rooms, totals, loop).collect
+        metrics = open_port(config.metrics, folder, identity=lambda: ground.own, admit=trust.admit, collect=collect)
     return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal, scrub, metrics)
 
 

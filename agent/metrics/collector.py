@@ -29,13 +29,20 @@ LOOP_S = 5.0  # an event loop that takes longer to answer is a failed scrape, wh
 
 
 @dataclass(frozen=True)
-class Rooms:
-    """Whom to ask."""
+class Node:
+    """Which node this is."""
 
     keyring: Keyring
     site: str
     state_dir: Path
     clock: Clock
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """Whom to ask."""
+
+    node: Node
     held: HeldJobs
     store: ChunkStore
     runner: Runner
@@ -54,27 +61,27 @@ class AgentCollector:
         self._rooms = rooms
         self._totals = totals
         self._loop = loop
-        self._spool_age = own.SpoolAge(rooms.spool, rooms.clock)
+        self._spool_age = own.SpoolAge(rooms.spool, rooms.node.clock)
 
     def collect(self) -> Samples:
         """Raises TimeoutError when the event loop does not answer."""
         rooms, samples = self._rooms, Samples()
         self._in_loop(lambda: self._collect_from_loop(samples))
         self._totals.collect(samples)
-        collect_power(samples, rooms.monitor, rooms.clock)
-        work.collect_caps(samples, rooms.keeper.active(), rooms.clock)
+        collect_power(samples, rooms.monitor, rooms.node.clock)
+        work.collect_caps(samples, rooms.keeper.active(), rooms.node.clock)
         work.collect_transfers(samples, rooms.traffic, rooms.server)
         own.collect_spool(samples, rooms.spool, self._spool_age)
         own.collect_cost(samples)
-        ownfigures.collect(samples, "agent", rooms.keyring.current, rooms.state_dir)
+        ownfigures.collect(samples, "agent", rooms.node.keyring.current, rooms.node.state_dir)
         samples.add(f.STORE, rooms.store.used_bytes)
         return samples
 
     def _collect_from_loop(self, samples: Samples) -> None:
-        rooms, name = self._rooms, self._rooms.keyring.current.name
-        samples.add(f.NODE, 1, name.fleet, name.id, rooms.site)
-        work.collect_jobs(samples, rooms.runner, rooms.held, rooms.clock)
-        own.collect_session(samples, rooms.session, rooms.clock)
+        rooms, name = self._rooms, self._rooms.node.keyring.current.name
+        samples.add(f.NODE, 1, name.fleet, name.id, rooms.node.site)
+        work.collect_jobs(samples, rooms.runner, rooms.held, rooms.node.clock)
+        own.collect_session(samples, rooms.session, rooms.node.clock)
 
     def _in_loop(self, ask: Callable[[], None]) -> None:
         async def run() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from sqlalchemy import text
 
 from heliotrope.agent.metrics import families as f
 from heliotrope.agent.metrics.energy import LEAVE_S, EnergyTotals
-from heliotrope.agent.metrics.own import SpoolAge
+from heliotrope.agent.metrics.own import SpoolAge, descendants
 from heliotrope.agent.power.batch import DeviceEnergy, EnergyBatch, EnergyShare
 from heliotrope.agent.spool import Spool, SpoolConfig
 from heliotrope.agent.transfer.result import Progress
@@ -22,6 +24,7 @@ from heliotrope.coordinator.metrics.meters import Meters
 from heliotrope.coordinator.state.database import Database
 from heliotrope.foundation.exposition import OwnProcess
 from heliotrope.foundation.metrics import Family, Kind, Samples
+from heliotrope.foundation.ownfigures import pss_bytes
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -147,6 +150,20 @@ def test_received_bytes_never_fall() -> None:
     assert seen == [100, 300, 350, 380]
     totals = traffic.totals()
     assert (totals.wire_bytes, totals.failed_count, totals.done_count, traffic.pulling()) == (380, 1, 0, [])
+
+
+def test_helpers_of_helpers_are_found() -> None:
+    """A shell that waits for a child of its own, and the child."""
+    with subprocess.Popen(["sh", "-c", "cat; true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdin is not None and shell.stdout is not None
+        shell.stdin.write(b"x\n")
+        shell.stdin.flush()
+        assert shell.stdout.read(2) == b"x\n"  # so that cat runs
+        (cat,) = psutil.Process(shell.pid).children()
+        assert {shell.pid, cat.pid} <= set(descendants(os.getpid())) and descendants(cat.pid) == []
+        assert (pss_bytes(cat.pid) or 0) > 0 and pss_bytes(2**22 + 1) is None
+        cat.kill()
+        shell.stdout.read()
 
 
 def test_the_own_process_is_known_without_proc_stat(tmp_path: Path) -> None:
