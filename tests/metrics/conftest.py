@@ -49,7 +49,7 @@ def fleet(driver: None) -> Iterator[LocalFleet]:
         folder = Path(name)
         with two_nodes(folder) as made:
             ca = authority.open(folder / "ca")
-            for who, role in (("prometheus", Role.OBSERVER), ("other", Role.AGENT)):
+            for who, role in (("prometheus", Role.OBSERVER), ("stolen", Role.OBSERVER), ("other", Role.AGENT)):
                 ca.issue(role, who).save(folder / "identities" / who)
             token = folder / "token"
             token.write_text(f"{TOKEN}\n")

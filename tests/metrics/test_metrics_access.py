@@ -38,6 +38,27 @@ def test_mutual_tls_wants_an_observer(watched: Watched) -> None:
         watched.open("coordinator", who="")
 
 
+def test_a_revoked_observer_is_out(watched: Watched) -> None:
+    assert "heliotrope_fleet_nodes" in watched.open("coordinator", who="stolen")
+    fleet = watched.fleet
+    options = ["--coordinator", fleet.address, "--identity", str(fleet.folder / "identities" / "operator")]
+    command = [
+        sys.executable,
+        "-m",
+        "heliotrope.cli",
+        "identity",
+        "revoke",
+        "observer/stolen",
+        "--reason",
+        "lost",
+        "--yes",
+        *options,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    code, text = refused(watched, "coordinator", who="stolen")
+    assert code == 403 and "was revoked" in text
+
+
 def test_a_token_is_wanted(watched: Watched) -> None:
     assert "heliotrope_device_power_watts" in watched.open("b", who="")
     assert refused(watched, "b", who="", token="")[0] == 401
