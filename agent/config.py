@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
+from heliotrope.foundation.metricsconfig import MetricsConfig
 
 from .power.config import PowerConfig
 from .transfer.schedule import RateSchedule, rate_schedule
@@ -85,5 +86,6 @@ class AgentConfig(Strict):
     jobs: JobsConfig = JobsConfig()
     store: StoreConfig = StoreConfig()
     power: PowerConfig = PowerConfig()
+    metrics: MetricsConfig = MetricsConfig()
     spool_quota_bytes: Positive = 512 * 1024**2
     reconnect_s: NotNegative = 1.0

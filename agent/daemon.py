@@ -37,6 +37,8 @@ async def serve(config: AgentConfig, folder: Path) -> None:
         await agent.runner.adopt()
         await asyncio.to_thread(agent.keeper.adopt)
         agent.scrub.start()
+        if agent.metrics is not None:
+            agent.metrics.start()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -58,6 +60,8 @@ async def close(agent: Agent, session: asyncio.Task[None], capping: asyncio.Task
     """In reverse order; a defect that ended the session comes out here."""
     session.cancel()
     capping.cancel()
+    if agent.metrics is not None:
+        agent.metrics.stop()
     await asyncio.to_thread(agent.scrub.stop)
     await agent.executor.close()
     # While the sensor still holds the driver open: its last client's leaving may change limits, too.

@@ -62,6 +62,7 @@ class Runner:
         self._watches: dict[str, tuple[Run, CheckpointWatch]] = {}
         self._limits: dict[str, tuple[Run, LimitWatch]] = {}
         self._spared: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._lease_ends_s: dict[str, float] = {}
 
     async def adopt(self) -> None:
         """After a start of the agent: find every job's latest run again and watch it."""
@@ -110,6 +111,8 @@ class Runner:
         held = self._held.update(job_id, epoch=epoch, attempt=attempt, gpu_uuids=gpu_uuids)
         request = self._request(held, checkpoint, deadline_boottime_s, folder)
         run = await Run.launch(request, self._launcher)
+        if deadline_boottime_s is not None:
+            self._lease_ends_s[job_id] = deadline_boottime_s
         self._spared[job_id] = (checkpoint.key,) if checkpoint else ()
         self._watch(run)
         return run
@@ -138,10 +141,17 @@ class Runner:
             return
         with contextlib.suppress(HeliotropeError):
             await run.renew(sent_boottime_s + held.lease_s)
+            self._lease_ends_s[job_id] = sent_boottime_s + held.lease_s
 
     def leases(self) -> list[tuple[str, int]]:
         """(job, epoch) of every run that goes on."""
         return [(job_id, report.epoch) for job_id, report in self._reports.items() if report.state.alive]
+
+    def leases_left_s(self) -> dict[str, float]:
+        """Job -> seconds until its lease ends; absent for one without a lease, or adopted and not renewed yet."""
+        now_s = self._clock.boottime_s()
+        alive = {job_id for job_id, _ in self.leases()}
+        return {job_id: end_s - now_s for job_id, end_s in self._lease_ends_s.items() if job_id in alive}
 
     def pids(self) -> dict[str, tuple[int, ...]]:
         """Job -> roots of its process tree, for the attribution of energy."""
@@ -199,6 +209,7 @@ class Runner:
         self._watches.pop(job_id, None)
         self._end_limit_watch(job_id)
         self._spared.pop(job_id, None)
+        self._lease_ends_s.pop(job_id, None)
 
     # -- inside
 

@@ -89,6 +89,7 @@ class Session:
         self._sent_at_s: dict[int, float] = {}
         self._grants: dict[tuple[str, int], asyncio.Future[float]] = {}
         self.connected = False
+        self.heard_s: float | None = None  # of the coordinator's newest message, on the monotonic clock
         self._moving_on = False
         self._hurry = asyncio.Event()
 
@@ -196,6 +197,7 @@ class Session:
         try:
             silence_s = max(SILENT_INTERVALS * interval_s, SILENT_LEAST_S)
             while (message := await _within(silence_s, call)) is not grpc.aio.EOF:
+                self.heard_s = self._clock.monotonic_s()
                 await self._take(message)
         finally:
             for task in tasks:

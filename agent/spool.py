@@ -92,6 +92,7 @@ class Spool:
         self._acknowledged = min(self._read_acknowledged(), self.last_sequence)
         self._synced_s = clock.monotonic_s()
         self._lost: list[Gap] = []
+        self.lost_counts: dict[str, int] = {}  # reason -> batches, since the start; keys are the few reasons below
         for damage in self._check_continuity():
             self._lose(damage)
 
@@ -104,6 +105,11 @@ class Spool:
     def acknowledged(self) -> int:
         """The newest acknowledged sequence number."""
         return self._acknowledged
+
+    @property
+    def quota_bytes(self) -> int:
+        """What the segments may take."""
+        return self._config.quota_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -203,6 +209,7 @@ class Spool:
 
     def _lose(self, gap: Gap) -> None:
         """Remember a loss until it can be written; losses of one reason in a row become one."""
+        self.lost_counts = {**self.lost_counts, gap.reason: self.lost_counts.get(gap.reason, 0) + gap.count}
         if self._lost and self._lost[-1].reason == gap.reason:
             last = self._lost.pop()
             gap = Gap(

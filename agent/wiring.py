@@ -19,6 +19,7 @@ from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Denied, InvalidInput, NotFound
 from heliotrope.foundation.identity import Identity, Role
 from heliotrope.foundation.keyring import Keyring
+from heliotrope.foundation.metricsport import Port, open_port
 from heliotrope.foundation.model import Gpu, Inventory, Versions
 from heliotrope.foundation.tickets import Ticket
 from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
@@ -45,7 +46,10 @@ from .journal import Journal
 from .link import Link
 from .logship import LogShipper
 from .luggage import Luggage
+from .metrics.collector import AgentCollector, Node, Rooms
+from .metrics.energy import EnergyTotals
 from .orders import Command
+from .power.batch import EnergyBatch
 from .power.caps.driver import Driver
 from .power.caps.keeper import Keeper, caps_folder
 from .power.monitor import PowerMonitor
@@ -58,6 +62,7 @@ from .transfer.connection import SocketOptions
 from .transfer.handshake import Address
 from .transfer.result import Progress
 from .transfer.server import ServerOptions, TransferServer
+from .transfer.traffic import Traffic
 from .trust import Trust
 from .vault import Lent, Vault
 
@@ -82,6 +87,7 @@ class Agent:
     session: Session
     renewal: Renewal
     scrub: Scrub
+    metrics: Port | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,8 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         devices=ground.devices,
         on_change=lambda report: session.send_report(report),  # noqa: PLW0108 - the session is made below
     )
-    spool, monitor = _telemetry(ground, storage.held, runner)
+    totals = EnergyTotals(clock) if config.metrics.listen else None
+    spool, monitor = _telemetry(ground, storage.held, runner, totals)
     caps_dir = caps_folder(state_dir)
     keeper = Keeper(caps_dir, Driver(caps_dir, config.power.sys_root), clock)
     link = Link(config.coordinator, ground.own)
@@ -149,6 +156,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         reconnect_s=config.reconnect_s,
         trust=trust,
     )
+    traffic = Traffic()
     fetcher = Fetcher(
         store=storage.vault.store,
         config=config.transfer,
@@ -156,6 +164,7 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         clock=clock,
         ends=lambda: Ends(ground.own.name, tls.client_context(ground.own), trust.verify_ticket, trust.admit),
         on_progress=_Progress(loop, session, clock),
+        traffic=traffic,
     )
     capping = Capping(keeper)
     executor = _executor(ground, storage, runner, launcher, session, link, fetcher, capping, here)
@@ -175,7 +184,13 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
         session.reopen()
 
     renewal = Renewal(ground.keyring, link.renew, renewed, clock)
-    return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal, scrub)
+    metrics = None
+    if totals is not None:
+        node = Node(ground.keyring, config.site, state_dir, clock)
+        rooms = Rooms(node, storage.held, storage.vault.store, runner, monitor, keeper, server, traffic, spool, session)
+        collect = AgentCollector(rooms, totals, loop).collect
+        metrics = open_port(config.metrics, folder, identity=lambda: ground.own, admit=trust.admit, collect=collect)
+    return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal, scrub, metrics)
 
 
 def _storage(ground: Ground) -> Storage:
@@ -211,15 +226,23 @@ def _server(ground: Ground, storage: Storage, trust: Trust) -> TransferServer:
     )
 
 
-def _telemetry(ground: Ground, held: HeldJobs, runner: Runner) -> tuple[Spool, PowerMonitor]:
+def _telemetry(
+    ground: Ground, held: HeldJobs, runner: Runner, totals: EnergyTotals | None
+) -> tuple[Spool, PowerMonitor]:
     told = _Once()
     quota_bytes = int(ground.config.spool_quota_bytes)
     spool = Spool(ground.state_dir / "spool", ground.clock, SpoolConfig(quota_bytes=quota_bytes))
+
+    def take(batch: EnergyBatch) -> None:
+        if totals is not None:
+            totals.add(batch)
+        told.drop(spool.append(batch))
+
     monitor = PowerMonitor(
         ground.config.power,
         runner.pids,
         ground.clock,
-        lambda batch: told.drop(spool.append(batch)),
+        take,
         holders=lambda: _holders(held, runner),
     )
     return spool, monitor

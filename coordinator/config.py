@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
+from heliotrope.foundation.metricsconfig import MetricsConfig
 
 from .forecasts.siteconfig import SiteConfig
 
@@ -96,5 +97,6 @@ class CoordinatorConfig(Strict):
     replication: ReplicationConfig = ReplicationConfig()
     ledger: LedgerConfig = LedgerConfig()
     enrolment: EnrolmentConfig = EnrolmentConfig()
+    metrics: MetricsConfig = MetricsConfig()
     bundle_limit_bytes: Count = 4 * 1024**3
     log_limit_bytes: Count = 256 * 1024**2  # per job

@@ -20,6 +20,7 @@ from heliotrope.foundation.clock import Clock, SystemClock
 from heliotrope.foundation.errors import Conflict, Denied, InvalidInput
 from heliotrope.foundation.identity import Identity, Role
 from heliotrope.foundation.keyring import Keyring
+from heliotrope.foundation.metricsport import Port, open_port
 from heliotrope.foundation.sdnotify import Notifier
 from heliotrope.v1 import fleet_pb2, fleet_pb2_grpc, identity_pb2, identity_pb2_grpc, operator_pb2, operator_pb2_grpc
 
@@ -44,6 +45,7 @@ from .managers.repairs import RepairManager
 from .managers.replication import ReplicationManager
 from .managers.saga import Saga
 from .managers.world import Startup, TicketRequest, World
+from .metrics.collector import CoordinatorCollector
 from .server.calls import OpenCalls
 from .server.changes import Changes
 from .server.fleet import FleetServicer
@@ -74,6 +76,7 @@ class Coordinator:
     warden: Warden
     address: str
     feeder: Feeder
+    metrics: Port | None
 
 
 def run(config: CoordinatorConfig, folder: Path) -> None:
@@ -90,6 +93,8 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
     await coordinator.server.start()
     coordinator.feeder.start()
     warden = asyncio.create_task(coordinator.warden.run())
+    if coordinator.metrics is not None:
+        coordinator.metrics.start()
     notifier = Notifier.from_environment()
     notifier.ready(f"serving on {coordinator.address}")
     log.info("coordinator ready on %s", coordinator.address)
@@ -107,6 +112,8 @@ async def serve(config: CoordinatorConfig, folder: Path) -> None:
     notifier.stopping()
     warden.cancel()
     await asyncio.to_thread(coordinator.feeder.stop)
+    if coordinator.metrics is not None:
+        coordinator.metrics.stop()
     coordinator.sessions.close_all()
     await coordinator.server.stop(grace=2.0)
     coordinator.engine.stop()
@@ -136,6 +143,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         started_at_s=clock.boottime_s(),
         startup=_startup(database),
     )
+    _resume_meters(world, database)
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
     caps, replication = PowerCapManager(world), ReplicationManager(world)
@@ -187,7 +195,15 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     identities = IdentityServicer(engine=engine, issuer=issuer, warden=warden, clock=clock)
     server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)
     address = _listen(server, config, keyring)
-    return Coordinator(engine, database, sessions, server, warden, address, feeder)
+    metrics = open_port(
+        config.metrics,
+        folder,
+        identity=lambda: keyring.current,
+        admit=warden.admit,
+        collect=CoordinatorCollector(world, engine, sessions, lambda: keyring.current, state_dir).collect,
+        registry=world.meters.registry,
+    )
+    return Coordinator(engine, database, sessions, server, warden, address, feeder, metrics)
 
 
 def _feeder(
@@ -208,6 +224,14 @@ def _startup(database: Database) -> Startup:
             job_ids=frozenset(job.job_id for job in tx.jobs.all(ended=False)),
             awaited_nodes={node.node_id for node in tx.nodes.all() if not node.forgotten},
         )
+
+
+def _resume_meters(world: World, database: Database) -> None:
+    """The ledger's sums go on where they stood; all else counts from this start."""
+    with database.transaction() as tx:
+        for site, sums in tx.ledger.site_sums().items():
+            world.meters.booked(site, sums)
+    database.on_commit = world.meters.committed
 
 
 def open_sites(config: CoordinatorConfig, folder: Path, state_dir: Path, clock: Clock) -> dict[str, SiteForecast]:

@@ -51,6 +51,11 @@ class Engine:
         self._thread = threading.Thread(target=self._loop, name="state", daemon=True)
         self.alive = threading.Event()
 
+    @property
+    def waiting_count(self) -> int:
+        """Changes that wait for the thread."""
+        return self._tasks.qsize()
+
     def start(self) -> None:
         self._thread.start()
 

@@ -26,6 +26,7 @@ from ..transfer.client import pull
 from ..transfer.dialler import Dialler
 from ..transfer.handshake import Address, Admit
 from ..transfer.result import Progress, PullOptions, PullResult
+from ..transfer.traffic import Pulling, Traffic
 
 failpoints.register("agent.pull.transferring")
 
@@ -62,6 +63,7 @@ class Fetcher:
         clock: Clock,
         ends: Callable[[], Ends],
         on_progress: Callable[[Command, Progress], None],
+        traffic: Traffic | None = None,
     ) -> None:
         self._store = store
         self._config = config
@@ -69,6 +71,7 @@ class Fetcher:
         self._clock = clock
         self._ends = ends
         self._on_progress = on_progress
+        self._traffic = traffic or Traffic()
         self._limiter = Limiter(config.rates().rate(clock), clock)
 
     async def fetch(
@@ -89,7 +92,9 @@ class Fetcher:
 
         def work(cancel: threading.Event) -> PullResult:
             wanted = Wanted(checkpoint.manifest_digest, target, base, owner)
-            return self._from_any(command, order, wanted, cancel)
+            with self._traffic.pull(command.job_id) as pulling:
+                pulling.result = self._from_any(command, order, wanted, cancel, pulling)
+                return pulling.result
 
         result = await _in_thread(work)
         if result.manifest_digest != checkpoint.manifest_digest:
@@ -132,11 +137,12 @@ class Fetcher:
         order: Pull | Repair,
         wanted: Wanted,
         cancel: threading.Event,
+        pulling: Pulling,
     ) -> PullResult:
         last: HeliotropeError = Unreachable(f"node {order.source_node} advertises no address; set transfer.advertise")
         for address in order.source_addresses:
             try:
-                return self._from(address, command, order, wanted, cancel)
+                return self._from(address, command, order, wanted, cancel, pulling)
             except Unreachable as error:
                 last = error
         raise last
@@ -148,10 +154,12 @@ class Fetcher:
         order: Pull | Repair,
         wanted: Wanted,
         cancel: threading.Event,
+        pulling: Pulling,
     ) -> PullResult:
         ends = self._ends()
 
         def progressed(progress: Progress) -> None:
+            pulling.advance(progress)
             if progress.done_bytes:
                 failpoints.hit("agent.pull.transferring")
             if command.migration_id:  # the live view shows migrations

@@ -49,6 +49,7 @@ class Books:
         self._recent = Accumulator(0.0, 0.0)
         self._live: dict[str, Live] = {}
         self.channels: dict[str, Channel] = {}
+        self.taken_s: dict[str, float] = {}  # device -> newest live reading; replaced, for other threads' eyes
 
     def begin(self, origin_s: float) -> None:
         """The first batch starts then; called once, before anything is added."""
@@ -62,6 +63,8 @@ class Books:
         """Take a window; one of a closed batch goes to the oldest open one, so that its joules are not lost."""
         self._batch((window.start_s + window.end_s) / 2).add_window(window, self._owner)
         self._recent.add_window(window, self._owner)
+        taken_s = {device.device: device.taken_s for device in window.devices if device.taken_s}
+        self.taken_s = {**self.taken_s, **taken_s}
 
     def add_cpu(self, now_s: float, since_s: float, used_s: Mapping[str, float], jobs: Sequence[str]) -> None:
         """Take the CPU time of a scan over [``since_s``, ``now_s``)."""

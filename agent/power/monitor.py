@@ -105,7 +105,7 @@ class PowerMonitor:
     def current(self) -> CurrentPower:
         """The latest watts, for heartbeats; empty when nothing live is known."""
         with self._lock:
-            is_old = self._clock.monotonic_s() - self._current_s > 3 * self._flush_s + self._config.hang_s
+            is_old = self._clock.monotonic_s() - self._current_s > self.reading_limit_s
             return CurrentPower() if is_old else self._current
 
     @property
@@ -126,6 +126,16 @@ class PowerMonitor:
     def channels(self) -> tuple[Channel, ...]:
         """The meters in use."""
         return tuple(self._books.channels.values())
+
+    @property
+    def taken_s(self) -> dict[str, float]:
+        """Device -> when its newest live reading was taken (CLOCK_MONOTONIC); absent while there was none."""
+        return self._books.taken_s
+
+    @property
+    def reading_limit_s(self) -> float:
+        """A device whose newest reading is older than this counts as silent."""
+        return 3 * self._flush_s + self._config.hang_s
 
     def _run(self) -> None:
         try:

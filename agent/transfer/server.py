@@ -95,6 +95,18 @@ class TransferServer:
         """Where it listens (the port that the kernel chose for port 0)."""
         return self._listen_address
 
+    @property
+    def sent_bytes(self) -> int:
+        """Chunks' bytes sent since the start, as tickets count them."""
+        with self._host.lock:
+            return sum(self._host.sent_bytes.values())
+
+    @property
+    def sending_count(self) -> int:
+        """Checkpoints on their way to peers now."""
+        with self._host.lock:
+            return len(self._host.moves)
+
     def use(self, context: ssl.SSLContext) -> None:
         """Show another certificate from the next connection on; those that are open go on."""
         self._context = context

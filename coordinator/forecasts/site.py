@@ -191,6 +191,12 @@ class SiteForecast:
             windows=tuple(Window(self.clock.real(w.start_utc), self.clock.real(w.end_utc)) for w in windows),
         )
 
+    def left_s(self, utc: datetime) -> dict[str, float]:
+        """Field -> real seconds for which its series still has values, 0 past its end; not of those that repeat."""
+        now_s = unix_s(self.clock.trace(utc))
+        ends = {field: series.end_s for field, series in self._sources.named() if not series.repeat}
+        return {field: max(0.0, self.clock.real_s(end_s - now_s)) for field, end_s in ends.items()}
+
     def unknown_because(self, utc: datetime) -> str:
         """Why a figure is unknown now, for people; empty if all are known."""
         stamp = self._at(utc)

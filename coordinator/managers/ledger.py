@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
 
 from ..forecasts.series import unix_s
 from ..state.database import Transaction
@@ -35,24 +38,24 @@ class LedgerManager:
             carbon_g, renewable_j, unknown_j = self._carbon(site, batch, share.energy_j)
             home = self._home(tx, share.job_id) or site
             static_g, _, _ = self._carbon(home, batch, share.energy_j)
-            tx.ledger.add(
-                EnergyInterval(
-                    start_utc=self._interval(batch.start_utc),
-                    node_id=node_id,
-                    site=site,
-                    device=share.device,
-                    job_id=share.job_id,
-                    source=device.source,
-                    estimated=device.estimated,
-                    energy_j=share.energy_j,
-                    unknown_energy_j=unknown_j,
-                    carbon_g=carbon_g,
-                    carbon_static_g=static_g,
-                    renewable_energy_j=renewable_j,
-                    covered_s=span_s * device.coverage_ratio,
-                    span_s=span_s,
-                )
+            interval = EnergyInterval(
+                start_utc=self._interval(batch.start_utc),
+                node_id=node_id,
+                site=site,
+                device=share.device,
+                job_id=share.job_id,
+                source=device.source,
+                estimated=device.estimated,
+                energy_j=share.energy_j,
+                unknown_energy_j=unknown_j,
+                carbon_g=carbon_g,
+                carbon_static_g=static_g,
+                renewable_energy_j=renewable_j,
+                covered_s=span_s * device.coverage_ratio,
+                span_s=span_s,
             )
+            tx.ledger.add(interval)
+            tx.after_commit(partial(self._world.meters.booked, site, msgspec.structs.asdict(interval)))
         tx.ledger.advance(node_id, batch.spool_id, batch.sequence, batch.gap_count)
         return batch.sequence
 

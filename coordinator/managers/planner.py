@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import PurePosixPath
 
 import msgspec
@@ -59,6 +60,8 @@ class PlannerManager:
         acted = False
         for decision in planner.plan(snapshot).decisions:
             acted = self._act(tx, unknowns.explained(decision, snapshot)) or acted
+            tx.after_commit(partial(self._world.meters.decided, decision.action, decision.binding))
+        self._world.meters.planned(self._world.clock.monotonic_s() - now_s)
         return acted
 
     def snapshot(self, tx: Transaction, jobs: list[Job]) -> Snapshot:

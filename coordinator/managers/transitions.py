@@ -64,6 +64,7 @@ class Transitions:
         tx.after_commit(partial(failpoints.hit, f"saga.{step.lower()}.persisted"))
         tx.after_commit(self._world.changed)
         if step.ended:
+            tx.after_commit(partial(self._world.meters.migration_ended, migration.kind.value, step.value))
             self._world.transferring.pop(migration.migration_id, None)
         return migration
 
@@ -190,6 +191,10 @@ class Transitions:
         if migration.quiesced_utc is not None:
             migration = replace(migration, **_standstill(migration, running_utc))
         moved = migration.kind is MigrationKind.MOVE
+        if moved and migration.standstill_s is not None:
+            expected_s = migration.expected.standstill_s if migration.expected else None
+            stood_still = self._world.meters.stood_still
+            tx.after_commit(partial(stood_still, migration.standstill_s, migration.standstill_network_s, expected_s))
         measured_save_s = None if migration.save_s is None else migration.save_s + (migration.stop_s or 0.0)
         tx.jobs.put(
             replace(

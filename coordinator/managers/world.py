@@ -12,6 +12,7 @@ from heliotrope.foundation.model import Checkpoint, PowerCap
 
 from ..config import CoordinatorConfig
 from ..forecasts.site import SiteForecast
+from ..metrics.meters import Meters
 from ..state.model import Job, Node
 
 
@@ -73,6 +74,7 @@ class World:
     # When a node's session ended (boot time); a node that never came since the start has been away since then.
     absent_since_s: dict[str, float] = field(default_factory=dict)
     startup: Startup = field(default_factory=Startup)
+    meters: Meters = field(default_factory=Meters)  # any thread
 
     def utc(self) -> datetime:
         return self.clock.utc()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from heliotrope.foundation import wire
@@ -67,7 +68,9 @@ class Intake:
         handler = self._handlers.get(kind)
         if handler is None:
             raise InvalidInput(f"field kind: node {session.node_id} sent {kind} in the middle of a session")
+        begun_s = self._world.clock.monotonic_s()
         await handler(session, message)
+        self._world.meters.message_taken(kind, self._world.clock.monotonic_s() - begun_s)
 
     async def _on_heartbeat(self, session: LiveSession, message: pb.Heartbeat) -> None:
         leases = [(lease.job_id, lease.epoch) for lease in message.leases]
@@ -105,6 +108,10 @@ class Intake:
             if command is None or command.node_id != session.node_id or command.state is not CommandState.OPEN:
                 return
             tx.commands.close(replace(command, state=CommandState.DONE, result=result))
+            round_trip_s = (self._world.utc() - command.created_utc).total_seconds()
+            outcome = result.error.kind if result.error else "done"
+            done = partial(self._world.meters.command_done, type(command.order).__name__, outcome, round_trip_s)
+            tx.after_commit(done)
             if isinstance(command.order, CapPower | UncapPower):
                 self._caps.on_result(tx, command, result)
             elif command.migration_id:

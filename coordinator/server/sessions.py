@@ -61,6 +61,10 @@ class Sessions:
     def __init__(self) -> None:
         self._by_node: dict[str, LiveSession] = {}
 
+    def __len__(self) -> int:
+        """Open sessions; from any thread."""
+        return len(self._by_node)
+
     async def make_way(self, newer: LiveSession) -> None:
         """Raises Denied, naming both hosts, if another live machine already is this node.
 

@@ -7,6 +7,7 @@ returned is on disk.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ from .nodes import Nodes
 from .powercaps import PowerCapEvents
 from .replicas import Replicas
 from .requests import Requests
+
+_WROTE = "heliotrope_wrote"
 
 
 class Transaction:
@@ -74,6 +77,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = create_engine(url)
+        # Told the seconds of each commit of a transaction that wrote; the others cost nothing and would hide them.
+        self.on_commit: Callable[[float], None] = lambda _seconds: None
+        event.listen(self._engine, "after_cursor_execute", _note_writing)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
         try:
@@ -89,10 +95,15 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        with self._engine.connect() as connection, connection.begin():
-            transaction = Transaction(connection)
-            yield transaction
-            transaction.run_before()
+        with self._engine.connect() as connection:
+            connection.info[_WROTE] = False
+            with connection.begin():
+                transaction = Transaction(connection)
+                yield transaction
+                transaction.run_before()
+                begun_s = time.monotonic()
+            if connection.info[_WROTE]:
+                self.on_commit(time.monotonic() - begun_s)
         transaction.run_after()
 
     def close(self) -> None:
@@ -112,6 +123,13 @@ class Database:
     @property
     def engine(self) -> Engine:
         return self._engine
+
+
+def _note_writing(
+    connection: Connection, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    if context is not None and (context.isinsert or context.isupdate or context.isdelete):
+        connection.info[_WROTE] = True
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

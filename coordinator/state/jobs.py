@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from heliotrope.foundation.errors import InvalidInput, NotFound
 from heliotrope.foundation.model import Checkpoint
@@ -66,6 +66,11 @@ class Jobs:
         if ended is not None:
             query = query.where(schema.jobs.c.ended.is_(ended))
         return [decode(row, Job) for row in self._connection.execute(query).scalars()]
+
+    def ended_count(self) -> int:
+        """Without reading them."""
+        query = select(func.count()).select_from(schema.jobs).where(schema.jobs.c.ended.is_(True))
+        return self._connection.execute(query).scalar_one()
 
     def on_node(self, node_id: str) -> list[Job]:
         """Jobs that have not ended and whose lease the node holds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from . import schema
@@ -66,6 +66,13 @@ class Ledger:
         if job_id:
             query = query.where(table.c.job_id == job_id)
         return [_interval(dict(row)) for row in self._connection.execute(query).mappings()]
+
+    def site_sums(self) -> dict[str, dict[str, float]]:
+        """Site -> the sums of all its intervals, by column."""
+        table = schema.energy
+        query = select(table.c.site, *(func.sum(table.c[name]).label(name) for name in _SUMS)).group_by(table.c.site)
+        rows = [dict(row) for row in self._connection.execute(query).mappings()]
+        return {str(row["site"]): {name: float(row[name] or 0.0) for name in _SUMS} for row in rows}
 
 
 def _interval(row: dict[str, Any]) -> EnergyInterval:

@@ -40,8 +40,8 @@ WIRE_EDGES = (
 IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "shutil", "socket"}
 IMPURE |= {"subprocess", "sys", "tempfile", "threading", "time"}
 # Modules that start other modules by name: the command line's table of verbs, and the supervisor, which is run by its
-# path before it can know its package.
-LAZY = ("heliotrope.agent.jobs.supervisor", "heliotrope.cli.main")
+# path before it can know its package; and the port for metrics, whose library is only loaded where one is configured.
+LAZY = ("heliotrope.agent.jobs.supervisor", "heliotrope.cli.main", "heliotrope.foundation.metricsport")
 VAGUE_NAMES = ("common", "helper", "helpers", "misc", "util", "utils")
 
 

@@ -1,0 +1,1 @@
+"""What the coordinator tells Prometheus (docs/metrics.md): events counted as they are committed, the rest read."""
