@@ -118,6 +118,12 @@ class SiteForecast:
         error = error_quantile(model, max(now_s + lead_s - issued_s, 0.0), ratio)
         return float("nan") if error is None else float(live.series.at_s(np.array(now_s + lead_s))) + error
 
+    def feeds_age_s(self, utc: datetime, otherwise_s: float) -> float:
+        """Seconds since the oldest live feed's answer was issued; ``otherwise_s`` where none has answered."""
+        now_s = unix_s(self.clock.trace(utc))
+        ages_s = [now_s - live.issued_s for live in self._sources.live.values() if live.issued_s is not None]
+        return max(0.0, *ages_s) if ages_s else otherwise_s
+
     def intensity_now_g_per_kwh(self, utc: datetime) -> float:
         """Carbon intensity of the site's load now, own generation included; NaN if unknown."""
         return float(self._intensity(self._usable(utc), self._at(utc))[0])

@@ -106,7 +106,7 @@ class CoordinatorCollector:
         samples.add(f.SITE_RATIO, forecast.renewable_ratio(now), name)
         samples.add(f.WINDOW_LEFT, forecast.window_remaining_s(now), name)
         samples.add(f.WINDOW_NEXT, forecast.next_window_in_s(now), name)
-        read_s = self._world.clock.boottime_s() - self._world.started_at_s
-        samples.add(f.FORECAST_AGE, max(0.0, read_s), name)
+        since_start_s = max(0.0, self._world.clock.boottime_s() - self._world.started_at_s)
+        samples.add(f.FORECAST_AGE, forecast.feeds_age_s(now, since_start_s), name)
         for series, left_s in forecast.left_s(now).items():
             samples.add(f.FORECAST_LEFT, left_s, name, series)

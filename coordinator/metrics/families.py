@@ -90,7 +90,12 @@ WINDOW_LEFT = Family(
 WINDOW_NEXT = Family(
     "heliotrope_site_window_next_seconds", G, "Time until a site's next window opens, if one is known.", ("site",)
 )
-FORECAST_AGE = Family("heliotrope_forecast_age_seconds", G, "Time since a site's series were read.", ("site",))
+FORECAST_AGE = Family(
+    "heliotrope_forecast_age_seconds",
+    G,
+    "Time since the oldest of a site's feeds was issued; without feeds, since its files were read.",
+    ("site",),
+)
 FORECAST_LEFT = Family(
     "heliotrope_forecast_left_seconds",
     G,
