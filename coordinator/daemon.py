@@ -39,6 +39,7 @@ from .managers.powercaps import PowerCapManager
 from .managers.repairs import RepairManager
 from .managers.replication import ReplicationManager
 from .managers.saga import Saga
+from .managers.sealing import Sealing
 from .managers.world import Startup, TicketRequest, World
 from .server.calls import OpenCalls
 from .server.changes import Changes
@@ -46,6 +47,7 @@ from .server.fleet import FleetServicer
 from .server.guard import Guard
 from .server.identities import IdentityServicer
 from .server.intake import Intake
+from .server.ledger_export import LedgerExport
 from .server.operator import OperatorServicer
 from .server.powercaps import PowerCapDesk
 from .server.relays import Relays
@@ -134,9 +136,9 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     caps, replication = PowerCapManager(world), ReplicationManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     drains = DrainManager(world, saga)
-    engine = Engine(
-        database, [saga, nodes, drains, jobs, PlannerManager(world, saga), replication, RepairManager(world), caps]
-    )
+    sealing = Sealing(world, lambda: keyring.current)
+    planner, repairs = PlannerManager(world, saga), RepairManager(world)
+    engine = Engine(database, [saga, nodes, drains, jobs, planner, replication, repairs, caps, sealing])
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
     logs = LogStore(state_dir / "logs", config.log_limit_bytes)
@@ -175,6 +177,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         relays=relays,
         changes=changes,
         caps=PowerCapDesk(engine, caps, changes),
+        ledger=LedgerExport(engine, sealing, own.name.fleet),
     )
     identities = IdentityServicer(engine=engine, issuer=issuer, warden=warden, clock=clock)
     server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)

@@ -28,6 +28,14 @@ class Presence:
     heard_utc: datetime | None = None  # its last heartbeat: a session may outlive its node by as long as silence takes
 
 
+@dataclass(frozen=True)
+class Boot:
+    """One boot of a node, and when it was by the coordinator's clock."""
+
+    boot_id: str
+    booted_utc: datetime
+
+
 @dataclass
 class Transferring:
     """A transfer as it goes."""
@@ -73,6 +81,8 @@ class World:
     # When a node's session ended (boot time); a node that never came since the start has been away since then.
     absent_since_s: dict[str, float] = field(default_factory=dict)
     startup: Startup = field(default_factory=Startup)
+    # Of each node's newest hello: what dates energy of a node whose own clock is wrong.
+    boots: dict[str, Boot] = field(default_factory=dict)
 
     def utc(self) -> datetime:
         return self.clock.utc()
