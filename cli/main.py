@@ -51,6 +51,7 @@ VERBS = {
     "migration": Verb("heliotrope.cli.migration:migration", "List and show migrations."),
     "decision": Verb("heliotrope.cli.decision:decision", "List decisions and explain one."),
     "report": Verb("heliotrope.cli.report:report", "Report energy and carbon."),
+    "ledger": Verb("heliotrope.cli.ledger:ledger", "Export and verify the ledger."),
 }
 
 

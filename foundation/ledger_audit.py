@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from . import certificates
 from . import ledger as books
@@ -17,6 +18,9 @@ from .errors import Corrupt, HeliotropeError
 from .identity import Role, member_name
 from .ledger import START_HASH, Entry, Head
 from .ledger_export import EndLine, EntryLine, HeadLine, LedgerLine, Line, SignerLine, decode
+
+# What parts of a certificate raise that are only looked at when they are used.
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, UnsupportedAlgorithm)
 
 
 class ChainResult(msgspec.Struct, kw_only=True):
@@ -71,6 +75,8 @@ class Audit:
             for number, data in enumerate(lines, 1):
                 self._take(decode(data, number))
             self._finish()
+        except _UNREADABLE as error:
+            result.problem = f"line {number}: a certificate in it cannot be read ({error})"
         except HeliotropeError as error:
             result.problem = str(error)
             if isinstance(error, _BrokenEntry):
@@ -103,6 +109,8 @@ class Audit:
                 self._take_end(line)
 
     def _take_signer(self, line: SignerLine) -> None:
+        if line.serial in self._signers or self._chains:
+            raise Corrupt(f"signer {line.serial}: it is there twice, or not before all entries; somebody moved lines")
         certificate = certificates.parse(line.certificate_pem.encode(), f"the certificate of signer {line.serial}")
         if (
             certificates.serial(certificate) != line.serial

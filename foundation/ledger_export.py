@@ -1,7 +1,6 @@
 """An exported ledger: one JSON object a line, each in its one canonical text, so that not a byte of it is free.
 
-Lines: ``ledger`` (first), ``signer`` before its first head, ``entry`` and ``head`` by node, ``end`` (last, with the
-counts).
+Lines: ``ledger`` first, then every ``signer``, then ``entry`` and ``head`` by node, and ``end`` with the counts last.
 """
 
 from __future__ import annotations

@@ -72,14 +72,19 @@ class Clock:
         return NOON + timedelta(seconds=self.passed_s)
 
 
+def make_authority(folder: Path) -> authority.Authority:
+    """Of the test's noon, as its certificates must be good then."""
+    return authority.create(folder, "lab", clock=Clock())
+
+
 class Bookkeeping:
     """Takes batches, closes intervals, exports and reports."""
 
     def __init__(self, folder: Path, url: str = "", ca: authority.Authority | None = None) -> None:
-        ca = ca or authority.create(folder / "ca", "lab")
+        ca = ca or make_authority(folder / "ca")
         if not (folder / "hub").exists():
             ca.issue(Role.COORDINATOR, "hub").save(folder / "hub")
-        self.identity = identity.load(folder / "hub")
+        self.identity = identity.load(folder / "hub", clock=Clock())
         self.folder, self.url, self.clock = folder, url, Clock()
         self.start()
         with self.database.transaction() as tx:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
@@ -23,7 +23,7 @@ from heliotrope.foundation import authority
 from heliotrope.foundation import ledger as books
 from heliotrope.foundation.ledger import Entry
 
-from .bookkeeping import NOON, Bookkeeping, batch, bookkeeping
+from .bookkeeping import NOON, Bookkeeping, Clock, batch, bookkeeping, make_authority
 
 HOUR_S = 3600.0
 
@@ -36,7 +36,7 @@ def kept(tmp_path: Path) -> Iterator[Bookkeeping]:
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> authority.Authority:
-    return authority.create(tmp_path_factory.mktemp("authority") / "ca", "lab")
+    return make_authority(tmp_path_factory.mktemp("authority") / "ca")
 
 
 def test_energy_is_closed_into_one_entry_per_interval_device_and_job(kept: Bookkeeping) -> None:
@@ -163,7 +163,10 @@ ARRIVALS = st.permutations(
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=8,
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(arrivals=ARRIVALS, events=st.lists(st.sampled_from(["", "restart", "wait", "again", "sign"]), min_size=16))
 def test_any_order_with_repetitions_and_restarts_makes_the_same_sums(
@@ -273,7 +276,7 @@ def test_a_rewritten_past_is_found_with_an_earlier_export(kept: Bookkeeping, tmp
     earlier = _heads(kept, kept.export())
     assert kept.audit(earlier=earlier).problem == ""
     (tmp_path / "forged").mkdir()
-    with bookkeeping(tmp_path / "forged", ca=authority.open(tmp_path / "ca")) as forged:
+    with bookkeeping(tmp_path / "forged", ca=authority.open(tmp_path / "ca", clock=Clock())) as forged:
         for number in range(12):
             forged.take("n1", batch(number + 1, number * 150, {"j-1": 0.25}))
             forged.take("n3", batch(number + 1, number * 150, {"j-1": 0.25}, node_id="n3"))
@@ -287,7 +290,7 @@ def test_a_rewritten_past_is_found_with_an_earlier_export(kept: Bookkeeping, tmp
 def test_a_head_of_another_fleets_coordinator_is_refused(kept: Bookkeeping, tmp_path: Path) -> None:
     signed_ledger(kept)
     (tmp_path / "stranger").mkdir()
-    stranger = authority.create(tmp_path / "stranger" / "ca", "lab")
+    stranger = make_authority(tmp_path / "stranger" / "ca")
     with bookkeeping(tmp_path / "stranger", ca=stranger) as other:
         signed_ledger(other)
         assert "was not signed by this authority" in kept.audit(other.export()).problem
