@@ -44,9 +44,8 @@ class LedgerManager:
             log.error("node %s: record %d of its spool is not booked: %s", node_id, batch.sequence, fault)
         else:
             tx.open_energy.add(list(self._lines(tx, node_id, batch, start_ms, end_ms)))
-        site = tx.nodes.get(node_id).site if lost else ""
         if lost:
-            append_gap(tx, node_id, site, start_ms, end_ms, lost, fault or batch.gap_reason)
+            append_gap(tx, node_id, tx.open_energy.site(node_id), start_ms, end_ms, lost, fault or batch.gap_reason)
         mark = SpoolMark(
             sequence=max(batch.sequence, mark.sequence),
             lost_count=mark.lost_count + lost,
@@ -58,7 +57,7 @@ class LedgerManager:
     def _lines(
         self, tx: Transaction, node_id: str, batch: EnergyBatch, start_ms: int, end_ms: int
     ) -> Iterator[OpenLine]:
-        site = tx.nodes.get(node_id).site
+        site = tx.open_energy.site(node_id)
         now_ms = _ms(unix_s(self._world.utc()))
         span_us = (end_ms - start_ms) * 1000
         for device in batch.devices:

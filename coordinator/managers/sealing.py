@@ -32,7 +32,6 @@ class Sealing:
     def __init__(self, world: World, identity: Callable[[], Identity]) -> None:
         self._world = world
         self._identity = identity
-        self._valuation = Valuation(world)
         self._look_at_s = 0.0
         self._sign_at_s = 0.0
         self._to_sign: list[str] | None = None  # what is left of the round under way; None: none is
@@ -51,21 +50,12 @@ class Sealing:
         now_ms = round(unix_s(self._world.utc()) * 1000)
         grace_ms = round(self._world.config.ledger.grace_s * 1000)
         lines = tx.open_energy.due(now_ms - grace_ms, LINES_LIMIT)
+        valuation = Valuation(self._world)
         by_node = sorted(lines, key=lambda line: (line.node_id, line.start_ms, line.device, line.job_id, line.source))
         for node_id, found in groupby(by_node, key=lambda line: line.node_id):
-            ledger_chain.append(tx, node_id, list(self._entries(tx, node_id, found, grace_ms)))
+            ledger_chain.append(tx, node_id, list(_entries(tx, valuation, node_id, found, grace_ms)))
         tx.open_energy.drop(lines)
         return len(lines) == LINES_LIMIT
-
-    def _entries(self, tx: Transaction, node_id: str, lines: Iterable[OpenLine], grace_ms: int) -> Iterable[Entry]:
-        for start_ms, found in groupby(lines, key=lambda line: line.start_ms):
-            firsts = tx.ledger.firsts(node_id, start_ms)
-            for line in found:
-                key = (line.start_ms, line.site, line.device, line.scope, line.source, line.job_id)
-                first = firsts.get(key)
-                late = line.opened_ms > line.start_ms + line.length_ms + grace_ms
-                kind: books.Kind = "correction" if first is not None else "late" if late else "first"
-                yield self._valuation.entry(tx, line, kind, first)
 
     def sign(self, tx: Transaction) -> bool:
         """Go on with the round over all nodes, a part at a time. True: it is not over."""
@@ -104,3 +94,16 @@ class Sealing:
 
     def _sign_again(self, at_s: float) -> None:
         self._sign_at_s = at_s
+
+
+def _entries(
+    tx: Transaction, valuation: Valuation, node_id: str, lines: Iterable[OpenLine], grace_ms: int
+) -> Iterable[Entry]:
+    for start_ms, found in groupby(lines, key=lambda line: line.start_ms):
+        firsts = tx.ledger.firsts(node_id, start_ms)
+        for line in found:
+            key = (line.start_ms, line.site, line.device, line.scope, line.source, line.job_id)
+            first = firsts.get(key)
+            late = line.opened_ms > line.start_ms + line.length_ms + grace_ms
+            kind: books.Kind = "correction" if first is not None else "late" if late else "first"
+            yield valuation.entry(tx, line, kind, first)

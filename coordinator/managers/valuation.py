@@ -17,15 +17,16 @@ from .world import World
 
 FACILITY = "facility"  # as a reading's scope: metered where cooling and losses are in it
 PPM = 1_000_000
-_CACHE_LIMIT = 10_000
 
 
 class Valuation:
-    """Values lines; asks each site's forecast once per interval."""
+    """Values lines of one transaction; asks for each site's interval, each job and each node once."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._sites: dict[tuple[str, int, int], tuple[int | None, int | None]] = {}
+        self._homes: dict[str, str] = {"": "", "?": ""}
+        self._models: dict[str, dict[str, str]] = {}
 
     def entry(self, tx: Transaction, line: OpenLine, kind: books.Kind = "first", corrects: int | None = None) -> Entry:
         """The line as an entry, not chained yet."""
@@ -64,8 +65,10 @@ class Valuation:
 
     def _static_ng(self, tx: Transaction, line: OpenLine) -> int | None:
         """The same energy at the site where its job first ran; idle energy never moved."""
-        job = tx.jobs.find(line.job_id) if line.job_id not in ("", "?") else None
-        home = (job.first_site if job else "") or line.site
+        if line.job_id not in self._homes:
+            job = tx.jobs.find(line.job_id)
+            self._homes[line.job_id] = job.first_site if job else ""
+        home = self._homes[line.job_id] or line.site
         (intensity, _), pue = self._site(home, line), self._pue_ppm(home, line)
         return None if intensity is None or pue is None else books.carbon_ng(line.energy_uj, pue, intensity)
 
@@ -73,12 +76,7 @@ class Valuation:
         """(intensity [ug/kWh], renewable share [ppm]) over the interval; None is unknown."""
         key = (site, line.start_ms, line.length_ms)
         if key not in self._sites:
-            if len(self._sites) >= _CACHE_LIMIT:
-                self._sites.clear()
-            found = self._ask(site, line)
-            if None in found:
-                return found  # a forecast may learn it yet
-            self._sites[key] = found
+            self._sites[key] = self._ask(site, line)
         return self._sites[key]
 
     def _ask(self, site: str, line: OpenLine) -> tuple[int | None, int | None]:
@@ -106,9 +104,10 @@ class Valuation:
     def _embodied_ug_per_h(self, tx: Transaction, line: OpenLine) -> int | None:
         if not self._world.config.embodied:
             return None
-        node = tx.nodes.find(line.node_id)
-        gpus = node.inventory.gpus if node else ()
-        names = [line.device, *(gpu.model for gpu in gpus if gpu.uuid == line.device)]
+        if line.node_id not in self._models:
+            node = tx.nodes.find(line.node_id)
+            self._models[line.node_id] = {gpu.uuid: gpu.model for gpu in node.inventory.gpus} if node else {}
+        names = [line.device, self._models[line.node_id].get(line.device, line.device)]
         for table in self._world.config.embodied:
             if _fits(table, names, line):
                 return books.embodied_ug_per_h(table.embodied_kg, table.lifetime_years)

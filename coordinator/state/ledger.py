@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select
+from sqlalchemy import Connection, bindparam, case, func, insert, select
 
 from heliotrope.foundation.ledger import START_HASH, Entry, Head
 
@@ -26,6 +26,21 @@ _WITHOUT = {
 }
 
 
+# Built once: they run for every node and interval.
+_TAIL = (
+    select(entries.c.sequence, entries.c.hash)
+    .where(entries.c.node_id == bindparam("node"))
+    .order_by(entries.c.sequence.desc())
+    .limit(1)
+)
+_KEY = ("start_ms", "site", "device", "scope", "source", "job_id")
+_FIRSTS = select(entries.c.sequence, *(entries.c[name] for name in _KEY)).where(
+    entries.c.start_ms == bindparam("start"),
+    entries.c.node_id == bindparam("node"),
+    entries.c.kind.in_(("first", "late")),
+)
+
+
 class Ledger:
     """The repository of closed intervals."""
 
@@ -36,8 +51,7 @@ class Ledger:
 
     def tail(self, node_id: str) -> tuple[int, bytes]:
         """(sequence, hash) of the node's newest entry; (0, the start's hash) before the first."""
-        query = select(entries.c.sequence, entries.c.hash).where(entries.c.node_id == node_id)
-        row = self._connection.execute(query.order_by(entries.c.sequence.desc()).limit(1)).first()
+        row = self._connection.execute(_TAIL, {"node": node_id}).first()
         return (int(row[0]), bytes(row[1])) if row else (0, START_HASH)
 
     def append(self, chained: Sequence[tuple[Entry, bytes]]) -> None:
@@ -48,11 +62,8 @@ class Ledger:
 
     def firsts(self, node_id: str, start_ms: int) -> dict[tuple[int, str, str, str, str, str], int]:
         """Key -> sequence of the entry that closed it first, of one node's interval."""
-        names = ("start_ms", "site", "device", "scope", "source", "job_id")
-        query = select(entries.c.sequence, *(entries.c[name] for name in names)).where(
-            entries.c.start_ms == start_ms, entries.c.node_id == node_id, entries.c.kind.in_(("first", "late"))
-        )
-        return {tuple(row[1:]): int(row[0]) for row in self._connection.execute(query)}
+        rows = self._connection.execute(_FIRSTS, {"node": node_id, "start": start_ms})
+        return {tuple(row[1:]): int(row[0]) for row in rows}
 
     def chain(self, node_id: str, after: int, last: int, limit: int) -> list[tuple[Entry, bytes]]:
         """Entries with their hashes, of sequence above ``after`` up to ``last``."""

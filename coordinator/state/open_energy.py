@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, tuple_
+import msgspec
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+
+from heliotrope.foundation.errors import NotFound
 
 from .ledger_model import JobEnergy, OpenLine, SpoolMark
 from .ledger_schema import energy_spools as spools
 from .ledger_schema import open_energy, spool_holes
-from .rows import upsert
+from .rows import decode
+from .schema import nodes
 
 _SUMS = ("energy_uj", "covered_us", "span_us", "reserved_us")
 _KEYS = [column.name for column in open_energy.primary_key]
@@ -25,8 +29,25 @@ def _adding(dialect: Any) -> Any:
     )
 
 
-# Built once: this statement runs for every batch of every node.
+def _marking(dialect: Any) -> Any:
+    statement = dialect.insert(spools)
+    changes = {name: statement.excluded[name] for name in ("sequence", "lost_count", "end_ms")}
+    return statement.on_conflict_do_update(index_elements=["node_id", "spool_id"], set_=changes)
+
+
+# Built once: these run for every batch of every node, and building a statement costs more than running it.
 _ADD = {"sqlite": _adding(sqlite), "postgresql": _adding(postgresql)}
+_MARK = {"sqlite": _marking(sqlite), "postgresql": _marking(postgresql)}
+_MARKED = select(spools.c.sequence, spools.c.lost_count, spools.c.end_ms).where(
+    spools.c.node_id == bindparam("node"), spools.c.spool_id == bindparam("spool")
+)
+_NODE = select(nodes.c.record).where(nodes.c.node_id == bindparam("node"))
+
+
+class _Place(msgspec.Struct):
+    """What is needed of a node's record."""
+
+    site: str
 
 
 class OpenEnergy:
@@ -37,15 +58,20 @@ class OpenEnergy:
 
     def mark(self, node_id: str, spool_id: str) -> SpoolMark:
         """How far this spool was taken; all zero before the first record."""
-        query = select(spools.c.sequence, spools.c.lost_count, spools.c.end_ms).where(
-            spools.c.node_id == node_id, spools.c.spool_id == spool_id
-        )
-        row = self._connection.execute(query).mappings().first()
-        return SpoolMark(**row) if row else SpoolMark()
+        row = self._connection.execute(_MARKED, {"node": node_id, "spool": spool_id}).first()
+        return SpoolMark(sequence=row[0], lost_count=row[1], end_ms=row[2]) if row else SpoolMark()
 
     def set_mark(self, node_id: str, spool_id: str, mark: SpoolMark) -> None:
         values = {"sequence": mark.sequence, "lost_count": mark.lost_count, "end_ms": mark.end_ms}
-        upsert(self._connection, spools, {"node_id": node_id, "spool_id": spool_id, **values})
+        statement = _MARK[self._connection.dialect.name]
+        self._connection.execute(statement, {"node_id": node_id, "spool_id": spool_id, **values})
+
+    def site(self, node_id: str) -> str:
+        """Where the node is. Raises NotFound."""
+        record = self._connection.execute(_NODE, {"node": node_id}).scalar()
+        if record is None:
+            raise NotFound(f"cannot book energy of node {node_id}: it never said hello; this is a defect, report it")
+        return decode(record, _Place).site
 
     def skip(self, node_id: str, spool_id: str, first: int, last: int) -> None:
         """Records ``first`` to ``last`` did not come before a later one did."""
