@@ -14,7 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from . import certificates
 from . import ledger as books
-from .errors import Corrupt, HeliotropeError
+from .errors import Corrupt, Denied, InvalidInput
 from .identity import Role, member_name
 from .ledger import START_HASH, Entry, Head
 from .ledger_export import EndLine, EntryLine, HeadLine, LedgerLine, Line, SignerLine, decode
@@ -68,16 +68,13 @@ class Audit:
         self.heads: list[Head] = []
 
     def run(self, lines: Iterable[bytes]) -> AuditResult:
-        """The whole export; never raises for what is wrong with it."""
+        """The whole export. Raises what fetching its lines raises, and Incompatible; the rest is told."""
         result = AuditResult(trusted=self._ca_pem is not None)
-        number = 0
         try:
             for number, data in enumerate(lines, 1):
-                self._take(decode(data, number))
+                self._checked(number, data)
             self._finish()
-        except _UNREADABLE as error:
-            result.problem = f"line {number}: a certificate in it cannot be read ({error})"
-        except HeliotropeError as error:
+        except Corrupt as error:
             result.problem = str(error)
             if isinstance(error, _BrokenEntry):
                 result.broken_node, result.broken_sequence = error.node_id, error.sequence
@@ -87,6 +84,14 @@ class Audit:
         result.fleet = self._begun.fleet if self._begun else ""
         result.chains = list(self._chains.values())
         return result
+
+    def _checked(self, number: int, data: bytes) -> None:
+        try:
+            self._take(decode(data, number))
+        except _UNREADABLE as error:
+            raise Corrupt(f"line {number}: a certificate in it cannot be read ({error})") from error
+        except (Denied, InvalidInput) as error:
+            raise Corrupt(str(error)) from error
 
     def _take(self, line: Line) -> None:
         if self._begun is None:
