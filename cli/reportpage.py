@@ -133,7 +133,7 @@ def _tables(rows: Sequence[Record], names: Mapping[str, str]) -> list[str]:
     for kind, title, columns in TABLES:
         chosen = [row for row in rows if row["kind"] == kind]
         if chosen:
-            head = [(column.title.capitalize(), column.right) for column in columns]
+            head = [(column.title.capitalize().replace("pue", "PUE"), column.right) for column in columns]
             parts.append(_table(title.capitalize(), head, (line(row, names) for row in chosen)))
     return [*parts, "</section>"]
 

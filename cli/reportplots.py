@@ -14,7 +14,8 @@ from .output import format_carbon, format_energy, format_ratio, printable
 WIDTH, HEIGHT = 1000.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 86.0, 10.0, 12.0, 34.0
 BARS_LIMIT = 20
-_LABEL_PX = 16.0
+_ENERGY_UNITS = (1.0, 3.6e3, 3.6e6, 3.6e9, 3.6e12)
+_CARBON_UNITS = (1e-3, 1.0, 1e3, 1e6)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def draw_energy(found: Sequence[Bucket], length_s: float) -> str:
         ("other", "not renewable", lambda one: one.other_j),
         ("unknown", "unknown", lambda one: one.unknown_renewable_j),
     ]
-    return _stacked("Energy by source over time", found, length_s, parts, format_energy)
+    return _stacked("Energy by source over time", found, length_s, parts, format_energy, _ENERGY_UNITS)
 
 
 def draw_carbon(found: Sequence[Bucket], length_s: float) -> str:
@@ -74,7 +75,9 @@ def draw_carbon(found: Sequence[Bucket], length_s: float) -> str:
         ("carbon", "operational", lambda one: one.carbon_g),
         ("embodied", "embodied", lambda one: one.embodied_g),
     ]
-    return _stacked("Carbon over time", found, length_s, parts, format_carbon, lambda one: one.unknown_carbon_j > 0)
+    return _stacked(
+        "Carbon over time", found, length_s, parts, format_carbon, _CARBON_UNITS, lambda one: one.unknown_carbon_j > 0
+    )
 
 
 def draw_share(found: Sequence[Bucket], length_s: float) -> str:
@@ -128,6 +131,7 @@ def _stacked(
     length_s: float,
     parts: Sequence[tuple[str, str, Callable[[Bucket], float]]],
     words: Callable[[float | None], str],
+    units: Sequence[float],
     is_partial: Callable[[Bucket], bool] = lambda _: False,
 ) -> str:
     if not found:
@@ -135,7 +139,9 @@ def _stacked(
     picture, across = _frame(label, found, length_s)
     top = max((sum(value(one) for _, _, value in parts) for one in found), default=0.0)
     up = Scale(0.0, top or 1.0, HEIGHT - BOTTOM, TOP)
-    _rows(picture, up, ticks(0.0, top, 4) if top else [0.0], words)
+    # Round in the unit in which it is written: 1.5 kWh, not 5 MJ.
+    unit = max((size for size in units if size <= top), default=1.0)
+    _rows(picture, up, [value * unit for value in ticks(0.0, top / unit, 4)] if top else [0.0], words)
     for one in found:
         begin, done = _seconds(one, found), 0.0
         x, width = across(begin), max(across(begin + length_s) - across(begin) - 0.4, 0.6)

@@ -130,25 +130,23 @@ class Audit:
             self._begin(entry)
         chain = self._chains[self._node]
         if entry.sequence != chain.entry_count + 1:
-            raise _BrokenEntry(entry, f"it follows entry {chain.entry_count}; entries are missing or out of order")
+            raise _broken(entry, f"it follows entry {chain.entry_count}; entries are missing or out of order")
         found = books.entry_hash(self._last_hash, books.canonical(entry))
         if found.hex() != line.hash:
-            raise _BrokenEntry(entry, f"its hash is {line.hash[:16]}..., its content's {found.hex()[:16]}...")
+            raise _broken(entry, f"its hash is {line.hash[:16]}..., its content's {found.hex()[:16]}...")
         self._check_figures(entry)
         self._check_reference(entry)
         self._last_hash = found
         self._count(chain, entry)
         if self._earlier.pop((entry.node_id, entry.sequence), line.hash) != line.hash:
-            raise _BrokenEntry(
-                entry, "an earlier export has a signed head of another hash here: the past was rewritten"
-            )
+            raise _broken(entry, "an earlier export has a signed head of another hash here: the past was rewritten")
 
     def _begin(self, entry: Entry) -> None:
         assert self._begun is not None
         if entry.node_id in self._chains:
-            raise _BrokenEntry(entry, "the node's chain began before another node's; lines are out of order")
+            raise _broken(entry, "the node's chain began before another node's; lines are out of order")
         if self._begun.node_id not in ("", entry.node_id):
-            raise _BrokenEntry(entry, f"the export is of node {self._begun.node_id} alone")
+            raise _broken(entry, f"the export is of node {self._begun.node_id} alone")
         self._node, self._last_hash, self._keys = entry.node_id, START_HASH, {}
         self._chains[entry.node_id] = ChainResult(node_id=entry.node_id)
 
@@ -166,16 +164,16 @@ class Audit:
         for name, said, compute, inputs in pairs:
             expected = None if None in inputs else compute(*inputs)
             if said != expected:
-                raise _BrokenEntry(entry, f"field {name}: it says {said}, its inputs make {expected}")
+                raise _broken(entry, f"field {name}: it says {said}, its inputs make {expected}")
 
     def _check_reference(self, entry: Entry) -> None:
         if entry.kind == "gap":
             return
         known = self._keys.get(entry.key)
         if entry.kind == "correction" and (known is None or entry.corrects != known):
-            raise _BrokenEntry(entry, f"it corrects entry {entry.corrects}, which is not the first of its key")
+            raise _broken(entry, f"it corrects entry {entry.corrects}, which is not the first of its key")
         if entry.kind != "correction" and (known is not None or entry.corrects is not None):
-            raise _BrokenEntry(entry, f"it repeats the key of entry {known} without being a correction")
+            raise _broken(entry, f"it repeats the key of entry {known} without being a correction")
         self._keys.setdefault(entry.key, entry.sequence)
 
     def _count(self, chain: ChainResult, entry: Entry) -> None:
@@ -245,7 +243,11 @@ class Audit:
 class _BrokenEntry(Corrupt):
     """Something is wrong with one entry."""
 
-    def __init__(self, entry: Entry, cause: str) -> None:
-        super().__init__(f"entry {entry.sequence} of node {entry.node_id} is broken: {cause}")
-        self.node_id = entry.node_id
-        self.sequence = entry.sequence
+    node_id = ""
+    sequence = 0
+
+
+def _broken(entry: Entry, cause: str) -> _BrokenEntry:
+    error = _BrokenEntry(f"entry {entry.sequence} of node {entry.node_id} is broken: {cause}")
+    error.node_id, error.sequence = entry.node_id, entry.sequence
+    return error
