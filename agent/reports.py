@@ -51,6 +51,7 @@ def _progress(progress: run_records.Progress) -> Progress:
         tokens=progress.tokens or 0,
         loss=progress.loss or 0.0,
         flops=progress.flops or 0.0,
+        parameters=progress.parameters or 0,
         reported_utc=datetime.fromisoformat(progress.utc),
     )
 

@@ -221,6 +221,7 @@ class Session:
             spool_id=self._telemetry.spool_id,
             spool_acknowledged=self._telemetry.acknowledged,
             handover_count=self._handovers.count,
+            boottime_s=self._clock.boottime_s(),
         )
         hello.utc.FromDatetime(self._clock.utc())
         return hello

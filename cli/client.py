@@ -36,6 +36,7 @@ R = TypeVar("R")
 Connect: TypeAlias = "Callable[[], Operator]"
 
 CALL_TIMEOUT_S = 30.0
+REPORT_TIMEOUT_S = 600.0
 ERROR_KIND = "heliotrope-error"  # trailing metadata: the catalogue's class, see heliotrope.coordinator.server.guard
 OPTIONS: tls.Options = (
     ("grpc.enable_http_proxy", 0),  # the address is dialled as it is named: TLS must end at the coordinator
@@ -148,9 +149,18 @@ class Operator:
         found: list[Record] = self._call(self._stub.ListDecisions, request)["decisions"]
         return found
 
-    def report(self, *, job: str = "", since: datetime | None = None, until: datetime | None = None) -> Record:
-        request = pb.GetReportRequest(job=job, start=_timestamp(since), end=_timestamp(until))
-        return self._call(self._stub.GetReport, request)
+    def report(
+        self, *, job: str = "", since: datetime | None = None, until: datetime | None = None, points: bool = False
+    ) -> Record:
+        """With a longer deadline than other calls: years of a large fleet take their time."""
+        request = pb.GetReportRequest(job=job, start=_timestamp(since), end=_timestamp(until), points=points)
+        with self._translated():
+            return record(self._stub.GetReport(request, timeout=REPORT_TIMEOUT_S))
+
+    def ledger(self, node_id: str = "") -> Iterator[bytes]:
+        """The export's lines, in pieces."""
+        for piece in self._stream(self._stub.ExportLedger, pb.ExportLedgerRequest(node_id=node_id)):
+            yield piece.lines
 
     # -- jobs
 

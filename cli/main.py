@@ -52,6 +52,7 @@ VERBS = {
     "decision": Verb("heliotrope.cli.decision:decision", "List decisions and explain one."),
     "report": Verb("heliotrope.cli.report:report", "Report energy and carbon."),
     "replay": Verb("heliotrope.cli.replay.command:replay", "Serve trace files as the carbon services would."),
+    "ledger": Verb("heliotrope.cli.ledger:ledger", "Export and verify the ledger."),
 }
 
 

@@ -1,68 +1,76 @@
-"""``heliotrope report``: energy, carbon and standstill per job, node and site."""
+"""``heliotrope report``: energy, carbon, renewable share and work per job, node, site and day."""
 
 from __future__ import annotations
 
 import csv
-import sys
-from datetime import datetime
+import io
+import os
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
+import msgspec
 
 from heliotrope.foundation.errors import InvalidInput
 
-from . import client, output
+from . import client, output, reportpage, reporttables
 from .client import Operator
-from .jobtables import print_losses
 from .messages import Record
-from .output import Column
 
-_ENERGY = (
-    Column("ENERGY", right=True),
-    Column("WITH PUE", right=True),
-    Column("CARBON", right=True),
-    Column("NEVER MOVED", right=True),
-    Column("RENEWABLE", right=True),
-    Column("COVERED", right=True),
-)
-_JOB = (
-    Column("RUNTIME", right=True),
-    Column("MOVES", right=True),
-    Column("STANDSTILL", right=True),
-    Column("NETWORK PART", right=True),
-    Column("STATE", right=True),
-    Column("WIRE", right=True),
-    Column("STEP", right=True),
-)
-_TABLES = (
-    ("job", "jobs", (Column("JOB"), Column("NAME"), *_ENERGY, *_JOB)),
-    ("job_site", "jobs at sites", (Column("JOB"), Column("NAME"), Column("SITE"), *_ENERGY)),
-    ("node", "nodes", (Column("NODE"), Column("SITE"), *_ENERGY)),
-    ("site", "sites", (Column("SITE"), *_ENERGY)),
-)
+KINDS = ("job", "node", "site", "day")
+FORMATS = ("table", "csv", "json", "html")
 
 
 @click.command()
+@click.option("--by", "kinds", type=click.Choice(KINDS), multiple=True, help="Only these rows; may be repeated.")
 @click.option("--job", "job", default="", metavar="JOB", help="Only this job.")
-@click.option("--since", metavar="TIME", help="From this moment on, e.g. 2026-06-21T06:00:00Z.")
-@click.option("--until", metavar="TIME", help="Before this moment.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: one line per row of the report (see docs/cli.md).")
+@click.option("--from", "--since", "since", metavar="TIME", help="From this moment on, e.g. 2026-06-21T06:00:00Z.")
+@click.option("--to", "--until", "until", metavar="TIME", help="Before this moment.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default=None, help="[default: table]")
+@click.option("--csv", "as_csv", is_flag=True, help="The same as --format csv.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write there [default: stdout].")
 @client.options
 @output.json_option
-def report(*, operator: Operator, job: str, since: str | None, until: str | None, as_csv: bool, as_json: bool) -> None:
-    """Report energy and carbon, per job, job and site, node and site."""
-    if as_csv and as_json:
-        raise InvalidInput("field --csv: it excludes --json; choose one of them")
-    start, end = _moment("--since", since), _moment("--until", until)
+def report(
+    *,
+    operator: Operator,
+    kinds: tuple[str, ...],
+    job: str,
+    since: str | None,
+    until: str | None,
+    kind: str | None,
+    as_csv: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Report energy, carbon, renewable share and work, as a table, CSV, JSON or a page with plots."""
+    chosen = _format(kind, as_csv=as_csv, as_json=as_json)
+    start, end = _moment("--from", since), _moment("--to", until)
     if start is not None and end is not None and start >= end:
-        raise InvalidInput(f"field --until: {until} is not after --since {since}; correct one of them")
-    found = operator.report(job=job, since=start, until=end)
-    if as_json:
-        output.print_json(found)
-    elif as_csv:
-        _print_csv(found["rows"])
+        raise InvalidInput(f"field --to: {until} is not after --from {since}; correct one of them")
+    found = operator.report(job=job, since=start, until=end, points=chosen in ("html", "json"))
+    if kinds:
+        found["rows"] = [row for row in found["rows"] if row["kind"] in kinds]
+    if chosen == "json":
+        _put(out, msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    elif chosen == "csv":
+        _put(out, csv_text(found["rows"]))
     else:
         names = {one["job_id"]: one["spec"]["name"] for one in operator.fleet()["jobs"]}
-        _print_tables(found, names)
+        if chosen == "html":
+            _put(out, reportpage.render(found, names, datetime.now(UTC)))
+        elif out is not None:
+            raise InvalidInput("field --out: a table is for the terminal; add --format csv, json or html")
+        else:
+            reporttables.show(found, names)
+
+
+def _format(kind: str | None, *, as_csv: bool, as_json: bool) -> str:
+    asked = [name for name, is_asked in (("csv", as_csv), ("json", as_json)) if is_asked]
+    if len({*asked, *([kind] if kind else [])}) > 1:
+        first = f"--format {kind}" if kind else "--csv"
+        raise InvalidInput(f"field {first}: it excludes --{asked[-1]}; choose one of them")
+    return kind or (asked[0] if asked else "table")
 
 
 def _moment(option: str, text: str | None) -> datetime | None:
@@ -77,73 +85,29 @@ def _moment(option: str, text: str | None) -> datetime | None:
     return moment
 
 
-def _print_tables(found: Record, names: dict[str, str]) -> None:
-    since = output.format_time(found["start_utc"]) if found["start_utc"] else "the beginning"
-    click.echo(f"from {since} to {output.format_time(found['end_utc'])}")
-    for kind, title, columns in _TABLES:
-        rows = [row for row in found["rows"] if row["kind"] == kind]
-        if rows:
-            click.echo(f"\n{title}")
-            output.print_table(columns, [_line(row, names) for row in rows])
-    if found["losses"]:
-        click.echo("\nlost with their nodes")
-        print_losses(found["losses"], names)
-    if not found["rows"]:
-        click.echo("\nno energy was booked and no job submitted")
-    for note in _notes(found["rows"]):
-        click.echo(f"\n{note}")
+def _put(out: Path | None, text: str) -> None:
+    """To a file, whole or not at all, or to stdout."""
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise InvalidInput(f"field --out: cannot write {out}: {error.strerror}; choose another place") from error
+    click.echo(f"written to {out}", err=True)
 
 
-def _notes(rows: list[Record]) -> list[str]:
-    notes = []
-    if any(row["estimated"] for row in rows):
-        notes.append("~ contains estimates by a model, not only measurements")
-    if any(row["unknown_energy_j"] > 0 for row in rows):
-        notes.append("? contains energy of unknown carbon intensity, which is in no carbon figure")
-    return notes
-
-
-def _line(row: Record, names: dict[str, str]) -> tuple[str, ...]:
-    label = {"job": (names.get(row["name"], "-"),), "job_site": (names.get(row["name"], "-"), row["site"])}
-    first = (row["name"], *label.get(row["kind"], (row["site"],) if row["kind"] == "node" else ()))
-    cells = (*first, *_energy(row))
-    return (*cells, *_job(row)) if row["kind"] == "job" else cells
-
-
-def _energy(row: Record) -> tuple[str, ...]:
-    if not row["energy_j"] and not row["sources"]:
-        return (output.UNKNOWN,) * len(_ENERGY)  # nothing was booked: that is not zero
-    about = "~" if row["estimated"] else ""
-    partly = " ?" if row["unknown_energy_j"] > 0 else ""
-    share = row["renewable_energy_j"] / row["energy_j"] if row["energy_j"] else None
-    return (
-        about + output.format_energy(row["energy_j"]),
-        about + output.format_energy(row["facility_energy_j"]),
-        about + output.format_carbon(row["carbon_g"]) + partly,
-        about + output.format_carbon(row["carbon_static_g"]) + partly,
-        output.format_ratio(share),
-        output.format_ratio(row["coverage_ratio"]),
-    )
-
-
-def _job(row: Record) -> tuple[str, ...]:
-    return (
-        output.format_seconds(row["runtime_s"]),
-        str(row["move_count"]),
-        output.format_seconds(row["standstill_s"]),
-        output.format_seconds(row["standstill_network_s"]),
-        output.format_bytes(row["state_bytes"]),
-        output.format_bytes(row["wire_bytes"]),
-        str(row["step"]),
-    )
-
-
-def _print_csv(rows: list[Record]) -> None:
+def csv_text(rows: list[Record]) -> str:
+    """A head line with the keys and a line per row; ``sources`` last, separated by blanks; unknown is empty."""
     names = [name for name in client.REPORT_COLUMNS if name != "sources"]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*names, "sources"])
     for row in rows:
         writer.writerow([*(_plain(row[name]) for name in names), " ".join(row["sources"])])
+    return text.getvalue()
 
 
 def _plain(value: object) -> object:

@@ -70,9 +70,26 @@ class ReplicationConfig(Strict):
 
 
 class LedgerConfig(Strict):
-    """How finely energy is kept."""
+    """How finely energy is kept, and when the books of an interval are closed (docs/ledger.md)."""
 
     interval_s: Positive = 300.0
+    grace_s: NotNegative = 60.0  # after an interval's end, and after its newest batch: what comes later corrects it
+    sign_every_s: Positive = 3600.0  # how often chains that grew get a signed head
+
+
+class EmbodiedConfig(Strict):
+    """What making a kind of device emitted, and how long it serves. The first table that fits a device counts.
+
+    ``device`` is compared with the GPU's model and with the device's name in the ledger; it and the other two may hold
+    ``*`` and ``?``. ``source`` is where the figure is from: without it nobody can check a report.
+    """
+
+    device: Annotated[str, Meta(min_length=1)]
+    embodied_kg: NotNegative
+    lifetime_years: Positive
+    source: Annotated[str, Meta(min_length=1)]
+    sites: tuple[str, ...] = ("*",)
+    nodes: tuple[str, ...] = ("*",)
 
 
 class EnrolmentConfig(Strict):
@@ -96,6 +113,7 @@ class CoordinatorConfig(Strict):
     saga: SagaConfig = SagaConfig()
     replication: ReplicationConfig = ReplicationConfig()
     ledger: LedgerConfig = LedgerConfig()
+    embodied: tuple[EmbodiedConfig, ...] = ()
     enrolment: EnrolmentConfig = EnrolmentConfig()
     metrics: MetricsConfig = MetricsConfig()
     bundle_limit_bytes: Count = 4 * 1024**3

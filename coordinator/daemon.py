@@ -44,6 +44,7 @@ from .managers.powercaps import PowerCapManager
 from .managers.repairs import RepairManager
 from .managers.replication import ReplicationManager
 from .managers.saga import Saga
+from .managers.sealing import Sealing
 from .managers.world import Startup, TicketRequest, World
 from .metrics.collector import CoordinatorCollector
 from .server.calls import OpenCalls
@@ -52,6 +53,7 @@ from .server.fleet import FleetServicer
 from .server.guard import Guard
 from .server.identities import IdentityServicer
 from .server.intake import Intake
+from .server.ledger_export import LedgerExport
 from .server.operator import OperatorServicer
 from .server.powercaps import PowerCapDesk
 from .server.relays import Relays
@@ -62,6 +64,7 @@ from .state.database import Database
 
 log = logging.getLogger("heliotrope.coordinator")
 
+ALL_TIME_MS = 1 << 62
 MESSAGE_LIMIT_BYTES = 16 * 1024**2
 
 
@@ -149,9 +152,9 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     caps, replication = PowerCapManager(world), ReplicationManager(world)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     drains = DrainManager(world, saga)
-    engine = Engine(
-        database, [saga, nodes, drains, jobs, PlannerManager(world, saga), replication, RepairManager(world), caps]
-    )
+    sealing = Sealing(world, lambda: keyring.current)
+    planner, repairs = PlannerManager(world, saga), RepairManager(world)
+    engine = Engine(database, [saga, nodes, drains, jobs, planner, replication, repairs, caps, sealing])
     feeder = _feeder(config, folder, state_dir, world, engine, database)
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
@@ -191,6 +194,7 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
         relays=relays,
         changes=changes,
         caps=PowerCapDesk(engine, caps, changes),
+        ledger=LedgerExport(engine, sealing, own.name.fleet),
     )
     identities = IdentityServicer(engine=engine, issuer=issuer, warden=warden, clock=clock)
     server = _server(Guard(own.name.fleet, warden.admit, calls), fleet, operator, identities)
@@ -229,8 +233,15 @@ def _startup(database: Database) -> Startup:
 def _resume_meters(world: World, database: Database) -> None:
     """The ledger's sums go on where they stood; all else counts from this start."""
     with database.transaction() as tx:
-        for site, sums in tx.ledger.site_sums().items():
-            world.meters.booked(site, sums)
+        for sums in tx.ledger.sums(ALL_TIME_MS, 0, ALL_TIME_MS):
+            world.meters.booked(
+                sums.site,
+                sums.energy_uj,
+                sums.renewable_uj,
+                sums.unknown_carbon_uj,
+                sums.carbon_ng,
+                sums.carbon_static_ng,
+            )
     database.on_commit = world.meters.committed
 
 

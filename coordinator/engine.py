@@ -70,6 +70,14 @@ class Engine:
         """
         return await asyncio.wrap_future(self.submit(change, ensure=ensure))
 
+    async def read(self, look: Callable[[Transaction], T]) -> T:
+        """``look`` at one state of the database, in a thread beside the state's: for what may take seconds."""
+        return await asyncio.to_thread(self._read, look)
+
+    def _read(self, look: Callable[[Transaction], T]) -> T:
+        with self._database.snapshot() as tx:
+            return look(tx)
+
     def submit(self, change: Callable[[Transaction], T], *, ensure: bool = True) -> Future[T]:
         future: Future[T] = Future()
 

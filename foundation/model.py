@@ -152,6 +152,7 @@ class Progress(Record):
     loss: float = 0.0
     flops: float = 0.0
     reported_utc: datetime | None = None
+    parameters: int = 0  # of the model
 
 
 class Gpu(Record):

@@ -141,15 +141,16 @@ class Job:
         tokens: Optional[int] = None,
         loss: Any = None,
         flops: Optional[float] = None,
+        parameters: Optional[int] = None,
     ) -> None:
-        """Say how far the job is: totals since its first start (``flops``: floating-point operations, total too).
+        """Say how far the job is: totals since its first start, of ``flops`` too; ``parameters``: the model's size.
 
         Cheap: at most one message a second leaves, and only then is ``loss`` (a number or a tensor) read.
         """
         if self._link is None:
             return
         now_s = time.monotonic()
-        counts = {"step": step, "samples": samples, "tokens": tokens, "flops": flops}
+        counts = {"step": step, "samples": samples, "tokens": tokens, "flops": flops, "parameters": parameters}
         self._reported.update((name, value) for name, value in counts.items() if value is not None)
         if now_s < self._report_due_s:
             return
@@ -196,11 +197,10 @@ class Job:
 
     def _send_report(self, loss: Any) -> None:
         assert self._link is not None
-        values = {**self._reported, **({} if loss is None else {"loss": loss})}
-        self._reported = {}
-        message: Dict[str, Any] = {"type": "progress"}
-        for name, value in values.items():
-            number = float(value) if name in ("loss", "flops") else int(value)
+        message: Dict[str, Any] = {"type": "progress", **self._reported, **({} if loss is None else {"loss": loss})}
+        self._reported = {name: message[name] for name in ("parameters",) if name in message}  # the job says it once
+        for name, value in list(message.items())[1:]:
+            number = (float if name in ("loss", "flops") else int)(value)
             message[name] = number if math.isfinite(number) else None
         self._link.send(message)
 

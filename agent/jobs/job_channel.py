@@ -26,7 +26,7 @@ PROTOCOL = 1
 _NAME_LIMIT = 255
 _PROGRESS_S = 1.0  # between two replacements of progress.json
 _SIGNAL_POLL_S = 0.25  # how often a request by signal looks whether the job is ready for it
-_COUNTS = ("step", "samples", "tokens")
+_COUNTS = ("step", "samples", "tokens", "parameters")
 _NUMBERS = ("loss", "flops")
 _TEMPORARY_ENDS = (".tmp", ".partial")
 

@@ -85,6 +85,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     loss: float | None = None
     flops: float | None = None
+    parameters: int | None = None
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,6 +48,7 @@ class SiteConfig(Strict):
     window: WindowRule
     load_w: NotNegative = 0.0
     pue: Annotated[float, Meta(ge=1, le=10)] = 1.0
+    metered: Literal["it", "facility"] = "it"  # what the nodes' own meters show here; facility: PUE is in it already
     solar_capacity_w: NotNegative = 0.0
     solar_system_ratio: Annotated[float, Meta(gt=0, le=1)] = SYSTEM_RATIO
     own_g_per_kwh: Annotated[float, Meta(ge=-1)] = -1.0

@@ -319,5 +319,7 @@ class JobManager:
 
 
 def _newer(known: Progress, reported: Progress) -> Progress:
-    """A run that has not reported yet does not wipe what its predecessor said."""
-    return reported if reported.reported_utc is not None else known
+    """A run that has not reported yet does not wipe what its predecessor said, nor the model's size."""
+    if reported.reported_utc is None:
+        return known
+    return reported if reported.parameters else replace(reported, parameters=known.parameters)

@@ -38,3 +38,5 @@ class EnergyBatch(Record):
     shares: tuple[EnergyShare, ...] = ()
     gap_reason: str = ""
     gap_count: int = 0
+    boot_id: str = ""
+    start_boottime_s: float = 0.0

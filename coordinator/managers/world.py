@@ -29,6 +29,14 @@ class Presence:
     heard_utc: datetime | None = None  # its last heartbeat: a session may outlive its node by as long as silence takes
 
 
+@dataclass(frozen=True)
+class Boot:
+    """One boot of a node, and when it was by the coordinator's clock."""
+
+    boot_id: str
+    booted_utc: datetime
+
+
 @dataclass
 class Transferring:
     """A transfer as it goes."""
@@ -75,6 +83,8 @@ class World:
     absent_since_s: dict[str, float] = field(default_factory=dict)
     startup: Startup = field(default_factory=Startup)
     meters: Meters = field(default_factory=Meters)  # any thread
+    # Of each node's newest hello: what dates energy of a node whose own clock is wrong.
+    boots: dict[str, Boot] = field(default_factory=dict)
 
     def utc(self) -> datetime:
         return self.clock.utc()

@@ -24,16 +24,11 @@ class Meters:
         self._standstill = self._histogram(f.STANDSTILL)
         self._standstill_network = self._histogram(f.STANDSTILL_NETWORK)
         self._standstill_ratio = self._histogram(f.STANDSTILL_RATIO)
-        self._site = {
-            name: self._counter(family)
-            for name, family in (
-                ("energy_j", f.SITE_ENERGY),
-                ("renewable_energy_j", f.SITE_RENEWABLE),
-                ("unknown_energy_j", f.SITE_UNKNOWN),
-                ("carbon_g", f.SITE_CARBON),
-                ("carbon_static_g", f.SITE_CARBON_UNMOVED),
-            )
-        }
+        self._site_energy = self._counter(f.SITE_ENERGY)
+        self._site_renewable = self._counter(f.SITE_RENEWABLE)
+        self._site_unknown = self._counter(f.SITE_UNKNOWN)
+        self._site_carbon = self._counter(f.SITE_CARBON)
+        self._site_carbon_unmoved = self._counter(f.SITE_CARBON_UNMOVED)
 
     def command_done(self, order: str, result: str, round_trip_s: float) -> None:
         """``result``: done, or the error's class."""
@@ -62,10 +57,15 @@ class Meters:
         if expected_s:
             self._standstill_ratio.observe(max(0.0, total_s) / expected_s)
 
-    def booked(self, site: str, sums: dict[str, float]) -> None:
-        """Energy and carbon that entered the ledger, by the names of its columns."""
-        for name, counter in self._site.items():
-            counter.labels(site).inc(max(0.0, sums.get(name, 0.0)))
+    def booked(
+        self, site: str, energy_uj: int, renewable_uj: int, unknown_uj: int, carbon_ng: int, carbon_static_ng: int
+    ) -> None:
+        """What entered the ledger's chains; ``unknown_uj``: energy whose carbon nobody knows."""
+        self._site_energy.labels(site).inc(energy_uj / 1e6)
+        self._site_renewable.labels(site).inc(renewable_uj / 1e6)
+        self._site_unknown.labels(site).inc(unknown_uj / 1e6)
+        self._site_carbon.labels(site).inc(carbon_ng / 1e9)
+        self._site_carbon_unmoved.labels(site).inc(carbon_static_ng / 1e9)
 
     def _counter(self, family: Family) -> Counter:
         return Counter(family.name, family.help, family.labels, registry=self.registry)

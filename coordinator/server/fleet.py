@@ -85,7 +85,10 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         def enter(tx: Transaction) -> tuple[int, int]:
             self._nodes.on_hello(tx, node, session.session_id, hello.handover_count)
             self._jobs.on_hello(tx, node_id, reports)
-            return tx.ledger.position(node_id, hello.spool_id), tx.marks.handover_count()
+            boot = greeting.boot(self._world, hello)
+            if boot is not None:
+                self._world.boots[node_id] = boot
+            return tx.open_energy.mark(node_id, hello.spool_id).sequence, tx.marks.handover_count()
 
         tasks: list[asyncio.Task[None]] = []
         try:  # from here on: the call may be ended at any point, and the register must learn of it

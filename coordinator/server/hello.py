@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,7 +12,7 @@ from heliotrope.foundation.model import Inventory, JobReport, Record, Versions
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import fleet_pb2 as pb
 
-from ..managers.world import World
+from ..managers.world import Boot, World
 from ..state.model import Node
 
 PROTOCOL_VERSIONS = (1,)
@@ -30,6 +30,7 @@ class Hello(Record):
     spool_acknowledged: int = 0
     utc: datetime | None = None
     handover_count: int = 0
+    boottime_s: float | None = None
 
 
 def check(world: World, node_id: str, hello: Hello) -> tuple[Node, common_pb2.Versions]:
@@ -78,6 +79,13 @@ def welcome(
         utc=utc,
         handover_count=handover_count,
     )
+
+
+def boot(world: World, hello: Hello) -> Boot | None:
+    """When the node was booted; None from an agent that does not say how long ago that is."""
+    if hello.boottime_s is None or not hello.boot_id:
+        return None
+    return Boot(hello.boot_id, world.utc() - timedelta(seconds=hello.boottime_s))
 
 
 def summary(node: Node, reports: tuple[JobReport, ...]) -> tuple[str, str, int, float]:

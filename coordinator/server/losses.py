@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -55,14 +55,17 @@ def _energy_j(world: World, tx: Transaction, found: Loss, begun: datetime) -> fl
     if run is None:
         return None
     length = timedelta(seconds=world.config.ledger.interval_s)
+    start_ms = round((begun - length).timestamp() * 1000)
     total_j, booked = 0.0, False
-    for interval in tx.ledger.intervals(start_utc=begun - length, job_id=found.job_id):
-        start = max(interval.start_utc, run.started_utc)
-        end = min(interval.start_utc + length, found.resumed_utc or world.utc())
+    closed = tx.ledger.of_job(found.job_id, start_ms)
+    for interval in (*closed, *tx.open_energy.of_job(found.job_id, start_ms)):
+        interval_utc = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=interval.start_ms)
+        start = max(interval_utc, run.started_utc)
+        end = min(interval_utc + length, found.resumed_utc or world.utc())
         if interval.node_id != found.node_id or end <= start:
             continue
         lost = (end - max(start, begun)).total_seconds() / (end - start).total_seconds()
-        total_j, booked = total_j + interval.energy_j * max(min(lost, 1.0), 0.0), True
+        total_j, booked = total_j + interval.energy_uj / 1e6 * max(min(lost, 1.0), 0.0), True
     return total_j if booked else None
 
 

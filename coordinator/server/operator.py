@@ -29,6 +29,7 @@ from ..state.database import Transaction
 from ..state.model import Job, Node, Wanted, replace
 from . import drains, reports
 from .changes import Changes
+from .ledger_export import LedgerExport
 from .logs import follow
 from .powercaps import PowerCapDesk
 from .relays import Relays
@@ -59,6 +60,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         relays: Relays,
         changes: Changes,
         caps: PowerCapDesk,
+        ledger: LedgerExport,
     ) -> None:
         self._world = world
         self._engine = engine
@@ -71,6 +73,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self._relays = relays
         self._changes = changes
         self._caps = caps
+        self._ledger = ledger
 
     # -- reading
 
@@ -125,9 +128,14 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
         def read(tx: Transaction) -> pb.Report:
             job = tx.jobs.resolve(request.job) if request.job else None
-            return reports.report(self._world, tx, start=start, end=end, job=job)
+            fleet, points = self._views.fleet_name, request.points
+            return reports.report(self._world, tx, start=start, end=end, job=job, fleet=fleet, points=points)
 
-        return await self._engine.run(read, ensure=False)
+        return await self._engine.read(read)
+
+    async def ExportLedger(self, request: pb.ExportLedgerRequest, context: Context) -> AsyncIterator[pb.LedgerPiece]:
+        async for piece in self._ledger.pieces(request.node_id):
+            yield piece
 
     # -- jobs
 

@@ -37,6 +37,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "/heliotrope.v1.OperatorService/GetDecision": _READ,
     "/heliotrope.v1.OperatorService/ListDecisions": _READ,
     "/heliotrope.v1.OperatorService/GetReport": _READ,
+    "/heliotrope.v1.OperatorService/ExportLedger": _READ,
     "/heliotrope.v1.IdentityService/Enrol": _JOINERS,
     "/heliotrope.v1.IdentityService/Renew": _RENEWING,  # the coordinator, which holds the authority, needs no rpc
     "/heliotrope.v1.IdentityService/ListIdentities": _READ,

@@ -26,6 +26,10 @@ class Views:
         self._world = world
         self._name = name
 
+    @property
+    def fleet_name(self) -> str:
+        return self._name.fleet
+
     def fleet(self, tx: Transaction) -> pb.Fleet:
         """The whole picture."""
         now = self._world.utc()

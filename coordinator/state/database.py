@@ -29,6 +29,7 @@ from .losses import Losses
 from .marks import Marks
 from .migrations import Migrations
 from .nodes import Nodes
+from .open_energy import OpenEnergy
 from .powercaps import PowerCapEvents
 from .replicas import Replicas
 from .requests import Requests
@@ -46,6 +47,7 @@ class Transaction:
         self.commands = Commands(connection)
         self.decisions = Decisions(connection)
         self.ledger = Ledger(connection)
+        self.open_energy = OpenEnergy(connection)
         self.requests = Requests(connection)
         self.identities = Identities(connection)
         self.power_caps = PowerCapEvents(connection)
@@ -105,6 +107,19 @@ class Database:
             if connection.info[_WROTE]:
                 self.on_commit(time.monotonic() - begun_s)
         transaction.run_after()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """For long reading beside the state thread: one state of everything, and nothing may be written."""
+        with self._engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # else each SELECT would see a state of its own
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            try:
+                yield Transaction(connection)
+            finally:
+                connection.rollback()
 
     def close(self) -> None:
         self._engine.dispose()

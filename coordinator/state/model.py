@@ -285,22 +285,3 @@ class LinkSample(Record):
     utc: datetime
     bandwidth_bytes_per_s: float
     wire_bytes: int
-
-
-class EnergyInterval(Record):
-    """Energy of one device share in one ledger interval."""
-
-    start_utc: datetime
-    node_id: str
-    site: str
-    device: str
-    job_id: str  # "" idle, "?" unattributed
-    source: str
-    estimated: bool
-    energy_j: float
-    unknown_energy_j: float
-    carbon_g: float
-    carbon_static_g: float
-    renewable_energy_j: float
-    covered_s: float
-    span_s: float

@@ -158,35 +158,6 @@ link_samples = Table(
 )
 Index("samples_by_link", link_samples.c.source_site, link_samples.c.destination_site)
 
-spools = Table(
-    "spools",
-    metadata,
-    Column("node_id", String, primary_key=True),
-    Column("spool_id", String, primary_key=True),
-    Column("sequence", BigInteger, nullable=False),
-    Column("lost_count", BigInteger, nullable=False),
-)
-
-energy = Table(
-    "energy",
-    metadata,
-    Column("start_utc", String, primary_key=True),
-    Column("node_id", String, primary_key=True),
-    Column("device", String, primary_key=True),
-    Column("job_id", String, primary_key=True),
-    Column("source", String, primary_key=True),
-    Column("site", String, nullable=False),
-    Column("estimated", Boolean, nullable=False),
-    Column("energy_j", Float, nullable=False),
-    Column("unknown_energy_j", Float, nullable=False),
-    Column("carbon_g", Float, nullable=False),
-    Column("carbon_static_g", Float, nullable=False),
-    Column("renewable_energy_j", Float, nullable=False),
-    Column("covered_s", Float, nullable=False),
-    Column("span_s", Float, nullable=False),
-)
-Index("energy_by_job", energy.c.job_id)
-
 # How wrong a site's live forecasts were: the claims that wait for their hour, and the errors that became of others.
 forecast_errors = Table(
     "forecast_errors",

@@ -28,7 +28,7 @@ TRAINING = """
     while step < LAST_STEP:
         step += 1
         time.sleep(0.005)
-        job.report(step=step, samples=8 * step, loss=1.0 / step, flops=1e9 * step)
+        job.report(step=step, samples=8 * step, loss=1.0 / step, flops=1e9 * step, parameters=7)
         if job.checkpoint_due():
             with job.checkpoint(step) as folder:
                 (folder / "step").write_text(str(step))
@@ -48,6 +48,7 @@ def test_request_answer_stop_and_resume(workshop: Any, until: Any) -> None:
         assert (Path(run.request.checkpoint_dir) / answer.name / "step").read_text() == str(answer.step)
         progress = await until(run.progress)
         assert progress.step is not None and progress.samples == 8 * progress.step
+        assert progress.parameters == 7
 
         await run.request_checkpoint("last", stop=True)
         last = await run.wait_answer("last", 30)

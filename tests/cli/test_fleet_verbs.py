@@ -121,7 +121,7 @@ def test_a_report_of_a_span(ask: Heliotrope) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--since", "yesterday"], "--since"),
+        (["--since", "yesterday"], "--from"),
         (["--until", "2026-01-01T00:00:00"], "no time zone"),
         (["--since", "2026-01-02T00:00:00Z", "--until", "2026-01-01T00:00:00Z"], "is not after"),
         (["--csv", "--json"], "excludes"),

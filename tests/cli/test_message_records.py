@@ -68,6 +68,7 @@ def test_a_point_in_time_that_says_so_gets_no_second_suffix() -> None:
         (pb.Decision, "decision"),
         (pb.Report, "report"),
         (pb.ReportRow, "row"),
+        (pb.ReportPoint, "point"),
     ],
 )
 def test_the_documentation_lists_every_key(kind: type[Message], title: str) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from heliotrope.cli import jobtables, migration, node, report
+from heliotrope.cli import jobtables, migration, node, reporttables
 from heliotrope.cli.messages import Record, record
 from heliotrope.v1 import operator_pb2 as pb
 
@@ -28,7 +28,7 @@ def _table(out: str, title: str) -> list[str]:
 
 def test_a_report_marks_estimates_and_unknown_intensity(capsys: Capture) -> None:
     rows = [
-        _row("job", "j1", energy_j=7200.0, facility_energy_j=9000.0, carbon_g=1.5, renewable_energy_j=1800.0, step=7),
+        _row("job", "j1", energy_j=7200.0, facility_energy_j=9000.0, carbon_g=1.5, renewable_ratio=0.25, step=7),
         _row("job", "j2", energy_j=100.0, unknown_energy_j=40.0, estimated=True),
         _row("job_site", "j1", energy_j=7200.0),
         _row("node", "n1", energy_j=0.0),
@@ -36,7 +36,7 @@ def test_a_report_marks_estimates_and_unknown_intensity(capsys: Capture) -> None
     ]
     found = pb.Report(rows=rows)
     found.end.FromDatetime(BEGIN_UTC)
-    report._print_tables(record(found), {"j1": "first"})
+    reporttables.show(record(found), {"j1": "first"})
     out = capsys.readouterr().out
     assert out.startswith("from the beginning to 2026-06-01 12:00:00Z\n")
     _, first, second = _table(out, "jobs")
@@ -60,7 +60,7 @@ def _loss(**fields: object) -> pb.Loss:
 def test_losses_are_told_in_the_report_and_with_the_job(capsys: Capture) -> None:
     known = _loss(resumed_node="n2", lost_steps=25, lost_energy_j=7200.0)
     known.lost_work.FromSeconds(12)
-    report._print_tables(record(pb.Report(losses=[known, _loss(outcome="waiting")])), {"j1": "first"})
+    reporttables.show(record(pb.Report(losses=[known, _loss(outcome="waiting")])), {"j1": "first"})
     head, first, second = _table(capsys.readouterr().out, "lost with their nodes")
     assert head.split()[:2] == ["JOB", "NAME"]
     for words in ("first", "1 min 30 s", "25", "12 s", "2 Wh", "recovered at n2", "is forgotten"):
@@ -81,7 +81,7 @@ def test_losses_are_told_in_the_report_and_with_the_job(capsys: Capture) -> None
 
 
 def test_a_report_without_marks_explains_none(capsys: Capture) -> None:
-    report._print_tables(record(pb.Report(rows=[_row("site", "valley", energy_j=1.0)])), {})
+    reporttables.show(record(pb.Report(rows=[_row("site", "valley", energy_j=1.0)])), {})
     out = capsys.readouterr().out
     assert "~" not in out and "?" not in out
 

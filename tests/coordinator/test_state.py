@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from heliotrope.coordinator.state import model, order_model
 from heliotrope.coordinator.state.database import Database
-from heliotrope.coordinator.state.model import Copy, EnergyInterval, Job, LinkSample, Migration, Node, Run
+from heliotrope.coordinator.state.model import Copy, Job, LinkSample, Migration, Node, Run
 from heliotrope.coordinator.state.order_model import Command
 from heliotrope.foundation.errors import Conflict, Corrupt, Incompatible, InvalidInput, NotFound
 from heliotrope.foundation.jobspec import JobSpec
@@ -145,36 +145,6 @@ def test_runs_nodes_samples_and_requests(database: Database) -> None:
 
 def _sample(rate: float) -> LinkSample:
     return LinkSample(source_site="west", destination_site="east", utc=NOW, bandwidth_bytes_per_s=rate, wire_bytes=1)
-
-
-def test_energy_adds_up_within_its_interval(database: Database) -> None:
-    interval = EnergyInterval(
-        start_utc=NOW,
-        node_id="a",
-        site="west",
-        device="host",
-        job_id="j-1",
-        source="model",
-        estimated=True,
-        energy_j=2.0,
-        unknown_energy_j=0.0,
-        carbon_g=0.5,
-        carbon_static_g=1.0,
-        renewable_energy_j=1.0,
-        covered_s=10.0,
-        span_s=10.0,
-    )
-    with database.transaction() as tx:
-        tx.ledger.add(interval)
-        tx.ledger.add(interval)
-        tx.ledger.add(model.replace(interval, start_utc=NOW + timedelta(minutes=5)))
-        first, second = tx.ledger.intervals()
-        assert (first.energy_j, first.carbon_g, first.covered_s) == (4.0, 1.0, 20.0)
-        assert second.start_utc == NOW + timedelta(minutes=5)
-        assert tx.ledger.intervals(end_utc=NOW + timedelta(minutes=5)) == [first]
-        assert tx.ledger.position("a", "s") == 0
-        tx.ledger.advance("a", "s", 7, 0)
-        assert tx.ledger.position("a", "s") == 7
 
 
 def test_a_newer_schema_and_a_damaged_file_are_refused(tmp_path: Path) -> None:

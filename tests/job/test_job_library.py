@@ -210,7 +210,7 @@ def test_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert supervisor.accept() == {"type": "hello", "protocol": 1, "pid": os.getpid(), "ready": True}
     assert not job.checkpoint_due()
     job.report(step=1, samples=8, loss=float("nan"))
-    job.report(step=2, samples=16, loss=object())  # within the second: merged, its loss never read
+    job.report(step=2, samples=16, loss=object(), parameters=7)  # within the second: merged, its loss never read
     assert supervisor.read() == {"type": "progress", "step": 1, "samples": 8, "loss": None}
 
     supervisor.say(type="checkpoint", request_id="a", stop=False)
@@ -224,7 +224,12 @@ def test_the_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SystemExit) as ended:
         job.exit_if_stopped()
     assert ended.value.code == 75
-    assert supervisor.read() == {"type": "progress", "step": 2, "samples": 16}  # the last figures are not lost
+    assert supervisor.read() == {
+        "type": "progress",
+        "step": 2,
+        "samples": 16,
+        "parameters": 7,
+    }  # the last figures are not lost
     monkeypatch.setattr(heliotrope_job.time, "sleep", lambda _: pytest.fail("the second close, at exit, waits"))
     job.close()
     supervisor.close()

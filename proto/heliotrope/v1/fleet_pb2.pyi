@@ -59,7 +59,7 @@ class Probe(_message.Message):
     def __init__(self) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("versions", "site", "boot_id", "instance_id", "inventory", "jobs", "spool_id", "spool_acknowledged", "utc", "handover_count")
+    __slots__ = ("versions", "site", "boot_id", "instance_id", "inventory", "jobs", "spool_id", "spool_acknowledged", "utc", "handover_count", "boottime_s")
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class Hello(_message.Message):
     SPOOL_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     UTC_FIELD_NUMBER: _ClassVar[int]
     HANDOVER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    BOOTTIME_S_FIELD_NUMBER: _ClassVar[int]
     versions: _common_pb2.Versions
     site: str
     boot_id: str
@@ -80,7 +81,8 @@ class Hello(_message.Message):
     spool_acknowledged: int
     utc: _timestamp_pb2.Timestamp
     handover_count: int
-    def __init__(self, versions: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., site: _Optional[str] = ..., boot_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., inventory: _Optional[_Union[Inventory, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[JobReport, _Mapping]]] = ..., spool_id: _Optional[str] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., handover_count: _Optional[int] = ...) -> None: ...
+    boottime_s: float
+    def __init__(self, versions: _Optional[_Union[_common_pb2.Versions, _Mapping]] = ..., site: _Optional[str] = ..., boot_id: _Optional[str] = ..., instance_id: _Optional[str] = ..., inventory: _Optional[_Union[Inventory, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[JobReport, _Mapping]]] = ..., spool_id: _Optional[str] = ..., spool_acknowledged: _Optional[int] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., handover_count: _Optional[int] = ..., boottime_s: _Optional[float] = ...) -> None: ...
 
 class Inventory(_message.Message):
     __slots__ = ("hostname", "cpu_count", "memory_bytes", "disk_free_bytes", "gpus", "transfer_addresses", "fingerprint", "fingerprint_parts", "slot_count", "idle_w", "mounts")

@@ -529,19 +529,47 @@ class DecisionList(_message.Message):
     def __init__(self, decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("rows", "start", "end", "losses")
+    __slots__ = ("rows", "start", "end", "losses", "points", "point_length", "fleet")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    POINT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    FLEET_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedCompositeFieldContainer[ReportRow]
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
     losses: _containers.RepeatedCompositeFieldContainer[Loss]
-    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ...) -> None: ...
+    points: _containers.RepeatedCompositeFieldContainer[ReportPoint]
+    point_length: _duration_pb2.Duration
+    fleet: str
+    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[ReportPoint, _Mapping]]] = ..., point_length: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., fleet: _Optional[str] = ...) -> None: ...
+
+class ReportPoint(_message.Message):
+    __slots__ = ("start", "site", "energy_j", "renewable_energy_j", "unknown_renewable_energy_j", "carbon_g", "unknown_energy_j", "embodied_g", "covered_ratio")
+    START_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    RENEWABLE_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_RENEWABLE_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    CARBON_G_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    EMBODIED_G_FIELD_NUMBER: _ClassVar[int]
+    COVERED_RATIO_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    site: str
+    energy_j: float
+    renewable_energy_j: float
+    unknown_renewable_energy_j: float
+    carbon_g: float
+    unknown_energy_j: float
+    embodied_g: float
+    covered_ratio: float
+    def __init__(self, start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_renewable_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., embodied_g: _Optional[float] = ..., covered_ratio: _Optional[float] = ...) -> None: ...
 
 class ReportRow(_message.Message):
-    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network", "loss_count", "lost_steps", "lost_work", "outage", "lost_energy_j")
+    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network", "loss_count", "lost_steps", "lost_work", "outage", "lost_energy_j", "embodied_g", "reserved_s", "unknown_embodied_s", "renewable_ratio", "renewable_hourly_ratio", "unknown_renewable_energy_j", "pue_ratio", "facility_metered_energy_j", "late_energy_j", "open_energy_j", "lost_batch_count", "parameters", "samples", "tokens", "flops", "steps_per_j", "samples_per_j", "tokens_per_j", "flop_per_j", "unknown_static_energy_j")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -566,6 +594,26 @@ class ReportRow(_message.Message):
     LOST_WORK_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FIELD_NUMBER: _ClassVar[int]
     LOST_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    EMBODIED_G_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_S_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_EMBODIED_S_FIELD_NUMBER: _ClassVar[int]
+    RENEWABLE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    RENEWABLE_HOURLY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_RENEWABLE_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    PUE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    FACILITY_METERED_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    LATE_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    OPEN_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    LOST_BATCH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    FLOPS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_PER_J_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_PER_J_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_J_FIELD_NUMBER: _ClassVar[int]
+    FLOP_PER_J_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_STATIC_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     site: str
@@ -590,7 +638,39 @@ class ReportRow(_message.Message):
     lost_work: _duration_pb2.Duration
     outage: _duration_pb2.Duration
     lost_energy_j: float
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., loss_count: _Optional[int] = ..., lost_steps: _Optional[int] = ..., lost_work: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outage: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lost_energy_j: _Optional[float] = ...) -> None: ...
+    embodied_g: float
+    reserved_s: float
+    unknown_embodied_s: float
+    renewable_ratio: float
+    renewable_hourly_ratio: float
+    unknown_renewable_energy_j: float
+    pue_ratio: float
+    facility_metered_energy_j: float
+    late_energy_j: float
+    open_energy_j: float
+    lost_batch_count: int
+    parameters: int
+    samples: int
+    tokens: int
+    flops: float
+    steps_per_j: float
+    samples_per_j: float
+    tokens_per_j: float
+    flop_per_j: float
+    unknown_static_energy_j: float
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., loss_count: _Optional[int] = ..., lost_steps: _Optional[int] = ..., lost_work: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outage: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lost_energy_j: _Optional[float] = ..., embodied_g: _Optional[float] = ..., reserved_s: _Optional[float] = ..., unknown_embodied_s: _Optional[float] = ..., renewable_ratio: _Optional[float] = ..., renewable_hourly_ratio: _Optional[float] = ..., unknown_renewable_energy_j: _Optional[float] = ..., pue_ratio: _Optional[float] = ..., facility_metered_energy_j: _Optional[float] = ..., late_energy_j: _Optional[float] = ..., open_energy_j: _Optional[float] = ..., lost_batch_count: _Optional[int] = ..., parameters: _Optional[int] = ..., samples: _Optional[int] = ..., tokens: _Optional[int] = ..., flops: _Optional[float] = ..., steps_per_j: _Optional[float] = ..., samples_per_j: _Optional[float] = ..., tokens_per_j: _Optional[float] = ..., flop_per_j: _Optional[float] = ..., unknown_static_energy_j: _Optional[float] = ...) -> None: ...
+
+class LedgerPiece(_message.Message):
+    __slots__ = ("lines",)
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    lines: bytes
+    def __init__(self, lines: _Optional[bytes] = ...) -> None: ...
+
+class ExportLedgerRequest(_message.Message):
+    __slots__ = ("node_id",)
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    def __init__(self, node_id: _Optional[str] = ...) -> None: ...
 
 class GetFleetRequest(_message.Message):
     __slots__ = ()
@@ -803,11 +883,13 @@ class ListDecisionsRequest(_message.Message):
     def __init__(self, job: _Optional[str] = ..., limit_count: _Optional[int] = ...) -> None: ...
 
 class GetReportRequest(_message.Message):
-    __slots__ = ("start", "end", "job")
+    __slots__ = ("start", "end", "job", "points")
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
     job: str
-    def __init__(self, start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., job: _Optional[str] = ...) -> None: ...
+    points: bool
+    def __init__(self, start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., job: _Optional[str] = ..., points: bool = ...) -> None: ...

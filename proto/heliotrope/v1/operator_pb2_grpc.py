@@ -145,6 +145,11 @@ class OperatorServiceStub(object):
                 request_serializer=heliotrope_dot_v1_dot_operator__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=heliotrope_dot_v1_dot_operator__pb2.Report.FromString,
                 _registered_method=True)
+        self.ExportLedger = channel.unary_stream(
+                '/heliotrope.v1.OperatorService/ExportLedger',
+                request_serializer=heliotrope_dot_v1_dot_operator__pb2.ExportLedgerRequest.SerializeToString,
+                response_deserializer=heliotrope_dot_v1_dot_operator__pb2.LedgerPiece.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer(object):
@@ -305,6 +310,13 @@ class OperatorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportLedger(self, request, context):
+        """idempotent but for one thing: heads are signed first
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -412,6 +424,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.GetReport,
                     request_deserializer=heliotrope_dot_v1_dot_operator__pb2.GetReportRequest.FromString,
                     response_serializer=heliotrope_dot_v1_dot_operator__pb2.Report.SerializeToString,
+            ),
+            'ExportLedger': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLedger,
+                    request_deserializer=heliotrope_dot_v1_dot_operator__pb2.ExportLedgerRequest.FromString,
+                    response_serializer=heliotrope_dot_v1_dot_operator__pb2.LedgerPiece.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -987,6 +1004,33 @@ class OperatorService(object):
             '/heliotrope.v1.OperatorService/GetReport',
             heliotrope_dot_v1_dot_operator__pb2.GetReportRequest.SerializeToString,
             heliotrope_dot_v1_dot_operator__pb2.Report.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/heliotrope.v1.OperatorService/ExportLedger',
+            heliotrope_dot_v1_dot_operator__pb2.ExportLedgerRequest.SerializeToString,
+            heliotrope_dot_v1_dot_operator__pb2.LedgerPiece.FromString,
             options,
             channel_credentials,
             insecure,
