@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..power.config import PowerConfig
 from ..power.reading import Channel
-from ..power.sources.detect import covers_host, detect
+from ..power.sources.detect import detect
+from ..power.sources.overlap import covers_host
 from .finding import Finding, error, ok, warning
 from .subject import Subject
 

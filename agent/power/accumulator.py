@@ -115,7 +115,8 @@ class Accumulator:
         for device in window.devices:
             self._devices.setdefault(device.device, DeviceSum()).add(device, window.end_s)
         for name, uses in window.uses.items():
-            self._gpus.setdefault(name, GpuUses()).add(uses, window.end_s - window.start_s, owner)
+            span_s = window.uses_span_s or window.end_s - window.start_s
+            self._gpus.setdefault(name, GpuUses()).add(uses, span_s, owner)
 
     def add_cpu(self, used_s: Mapping[str, float], jobs: Sequence[str]) -> None:
         """CPU seconds per owner ("?" included), and the jobs that were there."""

@@ -8,6 +8,7 @@ driver is unusable. It imports little: its memory counts as the agent's.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -40,6 +41,7 @@ def main() -> int:
                 flush_s=settings.flush_s,
                 origin_s=settings.origin_s,
                 seeds=settings.seeds,
+                uses_every=settings.uses_every,
             )
             _sample(sampler, stop)
     except SensorError as error:
@@ -67,6 +69,7 @@ def _listen(stop: threading.Event) -> None:
 
 
 def _sample(sampler: Sampler, stop: threading.Event) -> None:
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     try:
         run(sampler, monotonic_s=time.monotonic, wait=stop.wait, emit=_send)
         window = sampler.flush(time.monotonic())

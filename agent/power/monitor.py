@@ -22,8 +22,8 @@ from .config import ModelConfig, PowerConfig
 from .reading import Channel
 from .sampler import Sampler
 from .sensor import COMMAND, Sensor
-from .sources.detect import covers_host
 from .sources.model import ModelSource, host_busy_s
+from .sources.overlap import covers_host
 from .tree_meter import TreeMeter
 from .window import Settings
 
@@ -154,6 +154,7 @@ class PowerMonitor:
                 origin_s=self._origin_s,
                 sources=hardware,
                 sys_root=self._config.sys_root,
+                uses_every=_uses_every(round(self._config.batch_s / self._flush_s)),
             )
             self._sensor = Sensor(settings, hang_s=self._config.hang_s, command=self._sensor_command)
             self._sensor.start(now_s)
@@ -260,3 +261,8 @@ class PowerMonitor:
             self._sink(batch)
         except Exception:
             log.exception("cannot hand out a batch of energy; it is lost")
+
+
+def _uses_every(windows_per_batch: int) -> int:
+    """How many windows one list of processes stands for: as many as fit into a batch without a rest, at most five."""
+    return max(count for count in range(1, 6) if windows_per_batch % count == 0)

@@ -11,7 +11,7 @@ from .processes import OTHER, ProcessTrees, read_table
 from .sources.model import host_busy_s
 
 PERIOD_S = 1.0
-_COST_RATIO = 0.002  # of one core: on a node with thousands of processes the scans grow rarer, not dearer
+_COST_RATIO = 0.001  # of one core: on a node with thousands of processes the scans grow rarer, not dearer
 _FRESH_S = 0.2
 
 
@@ -68,7 +68,11 @@ class TreeMeter:
         began_s = time.thread_time()
         roots = {job: pids for job, pids in self._roots().items() if job != OTHER}
         self.jobs = tuple(sorted(roots))
-        used_s = self._trees.update(read_table(self._proc_root), {**roots, OTHER: [os.getpid()]})
+        if not roots and self.counts_host:
+            self._trees.forget()  # all of the host's use is nobody's: its total tells that
+            used_s: dict[str, float] = {}
+        else:
+            used_s = self._trees.update(read_table(self._proc_root), {**roots, OTHER: [os.getpid()]})
         for owner, seconds in used_s.items():
             self._pending_s[owner] = self._pending_s.get(owner, 0.0) + seconds
             self._busy_s += seconds
