@@ -16,6 +16,7 @@ from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.model import Gpu
 
 from .held import HeldJob
+from .power import fake_scenario
 
 log = logging.getLogger("heliotrope.agent.gpus")
 
@@ -34,6 +35,12 @@ def find() -> tuple[Gpu, ...]:
         log.info("no GPUs: %s", listing.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no driver"])
         return ()
     return tuple(Gpu(**entry) for entry in json.loads(listing.stdout))
+
+
+def made_up(scenario: str) -> tuple[Gpu, ...]:
+    """The GPUs of a scenario (``power.fake``): jobs can be given them, but find nothing to compute on."""
+    told = fake_scenario.load(scenario).gpus
+    return tuple(Gpu(uuid=gpu.uuid, model=gpu.model, memory_bytes=gpu.memory_bytes) for gpu in told)
 
 
 def allocate(devices: Sequence[Gpu], held: HeldJob, running: Sequence[HeldJob]) -> tuple[str, ...]:

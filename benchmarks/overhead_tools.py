@@ -24,6 +24,9 @@ from .stub_driver import StubDriver, Unavailable
 JOB_COUNT = 4
 NODE = "node"
 START_S = 90.0
+PREPARED_S = (
+    35.0  # a job that reports no step counts as started when it is 30 s old; until then it is looked at closely
+)
 _SITE = {
     "name": "here",
     "latitude": 37.0,
@@ -75,6 +78,7 @@ def agent(folder: Path, driver: StubDriver, *, job_count: int) -> Iterator[Proce
         jobs = [_job(fleet, number) for number in range(job_count)]
         running = _await_jobs(fleet, len(jobs))
         driver.busy(running)
+        time.sleep(PREPARED_S if running else 0.0)
         yield lambda: [*process_cost.tree(process.pid), *_supervisors(fleet, running)]
 
 
@@ -85,7 +89,11 @@ def _fleet(folder: Path) -> LocalFleet:
         sites=[_SITE],
         nodes={NODE: "here"},
         coordinator={"heartbeat_interval_s": 10.0, "planner": {"placement_backoff_s": 1.0}},
-        agent={"power": {"model": {"idle_w": 200.0, "max_w": 800.0}}, "jobs": {"poll_s": 0.5}, "reconnect_s": 1.0},
+        agent={
+            "power": {"model": {"idle_w": 200.0, "max_w": 800.0}},
+            "jobs": {"poll_s": 0.5, "slot_count": 4},
+            "reconnect_s": 1.0,
+        },
     )
 
 

@@ -96,6 +96,8 @@ def _print_tables(found: Record, names: dict[str, str]) -> None:
 
 def _notes(rows: list[Record]) -> list[str]:
     notes = []
+    if any("fake" in row["sources"] for row in rows):
+        notes.append("! contains MADE-UP energy of agents that run with --fake; it was never drawn")
     if any(row["estimated"] for row in rows):
         notes.append("~ contains estimates by a model, not only measurements")
     if any(row["unknown_energy_j"] > 0 for row in rows):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .fake_scenario import FakeScenario
 from .reading import Channel, ProcessUse, Scope
 
 
@@ -61,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, tag="settings"):
     sys_root: str
     seeds: dict[str, Seed] = {}
     uses_every: int = 1
+    fake: FakeScenario | None = None  # instead of all sources
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
