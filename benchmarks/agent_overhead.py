@@ -29,6 +29,7 @@ from .process_cost import Processes
 from .stub_driver import CALL_US, CALLS_US, GPU_COUNT, StubDriver, Unavailable
 
 AGENT_HZ = 10.0
+HIGHEST_HZ = {"nvitop-exporter": 4.0}  # it refuses more; the others are asked for the agent's rate
 DEFAULTS_HZ = {"codecarbon": 1 / 15, "nvitop-exporter": 1.0}
 SETTLE_S = 15.0  # imports, the first readings, the backlog of the start
 
@@ -60,7 +61,8 @@ def _tools(python: Path) -> Iterator[tuple[str, float, Start]]:
     for name, job_count in (("heliotrope-agent", 0), ("heliotrope-agent, 4 jobs", overhead_tools.JOB_COUNT)):
         yield name, AGENT_HZ, _agent(job_count)
     for name in overhead_tools.PEERS:
-        yield name, AGENT_HZ, _peer(name, python, AGENT_HZ)
+        highest_hz = HIGHEST_HZ.get(name, AGENT_HZ)
+        yield name, highest_hz, _peer(name, python, highest_hz)
         if name in DEFAULTS_HZ:
             yield name, DEFAULTS_HZ[name], _peer(name, python, DEFAULTS_HZ[name])
 

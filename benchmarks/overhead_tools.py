@@ -42,7 +42,7 @@ _PEERS = {
 import sys, time
 from zeus.monitor import PowerMonitor, ZeusMonitor
 energy = ZeusMonitor()
-energy.begin_window("run")
+energy.begin_window("run", sync_execution=False)
 power = PowerMonitor(update_period=float(sys.argv[1]), power_domains=["device_instant"])
 print("ready", flush=True)
 time.sleep(86400)
@@ -138,7 +138,7 @@ def peer(name: str, python: Path, driver: StubDriver, *, period_s: float) -> Ite
         )
         try:
             assert process.stdout is not None
-            if process.stdout.readline() != b"ready\n":
+            if b"ready\n" not in iter(process.stdout.readline, b""):
                 errors.seek(0)
                 last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
                 raise Unavailable(f"{name} does not start: {' '.join(last)}")

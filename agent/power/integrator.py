@@ -13,6 +13,7 @@ from .window import DeviceWindow, Seed
 MAX_PLAUSIBLE_W = 20_000.0  # no single device draws more; a counter that says so was reset or misread
 MAX_BRIDGE_S = 60.0  # longer silences stay gaps: their energy would be booked in the wrong interval
 STUCK_S = 2.0  # a counter that stands still this long under power is stale
+_YOUNG_RATIO = 2.0  # a counter below this many times what was drawn since it was read last tells nothing about resets
 _DERIVE_STEPS = 10  # power from counter differences over at least this many of its steps: 10 % error at most
 
 
@@ -106,6 +107,8 @@ class Integrator:
         if energy_j < 0 or energy_j > MAX_PLAUSIBLE_W * (span_s + self.channel.counter_step_s) or could_lap:
             self._reason = self._reason or "energy counter was reset"
             return None
+        if self._pending_s > 0.5 * span_s and counter_j < _YOUNG_RATIO * self._pending_j:
+            return None  # it began to count so lately that it may have been reset again without getting smaller
         if energy_j > 0:
             return energy_j - min(self._owed_j, energy_j)
         return self._stuck(reading, span_s)
