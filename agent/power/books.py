@@ -5,7 +5,7 @@ when all that belongs to it has come, or cannot come any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -66,10 +66,17 @@ class Books:
         uses = {device.device: self._uses[device.device] for device in window.devices if device.device in self._uses}
         self._recent.add_window(msgspec.structs.replace(window, uses=uses, uses_span_s=0.0), self._owner)
 
-    def add_cpu(self, now_s: float, since_s: float, used_s: Mapping[str, float], jobs: Sequence[str]) -> None:
-        """Take the CPU time of a scan over [``since_s``, ``now_s``)."""
-        self._batch((since_s + now_s) / 2).add_cpu(used_s, jobs)
-        self._recent.add_cpu(used_s, jobs)
+    def add_cpu(
+        self,
+        now_s: float,
+        since_s: float,
+        used_s: Mapping[str, float],
+        jobs: Sequence[str],
+        grouped: Collection[str] = frozenset(),
+    ) -> None:
+        """Take the CPU time of a scan over [``since_s``, ``now_s``); ``grouped``: jobs whose control group told it."""
+        self._batch((since_s + now_s) / 2).add_cpu(used_s, jobs, grouped)
+        self._recent.add_cpu(used_s, jobs, grouped)
         self._index = max(self._index, self._number(now_s))
 
     def is_over(self, now_s: float) -> bool:

@@ -190,7 +190,7 @@ class PowerMonitor:
         used_s = self._meter.scan(now_s)
         if self._model is not None and (window := self._model.tick(now_s)) is not None:
             self._books.add(window)
-        self._books.add_cpu(now_s, self._scanned_s, used_s, self._meter.jobs)
+        self._books.add_cpu(now_s, self._scanned_s, used_s, self._meter.jobs, self._meter.grouped)
         self._scanned_s = now_s
         current = self._books.current(now_s, 3 * self._flush_s)
         with self._lock:
