@@ -12,12 +12,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import pynvml
-
 from heliotrope.foundation.errors import Conflict
 from heliotrope.foundation.model import Gpu
 
 from .held import HeldJob
+from .power import fake_scenario
 
 log = logging.getLogger("heliotrope.agent.gpus")
 
@@ -26,7 +25,7 @@ LISTING_TIMEOUT_S = 20.0
 
 def find() -> tuple[Gpu, ...]:
     """The GPUs that the driver shows; none where there is no driver, or where it does not answer in time."""
-    command = [sys.executable, "-m", "heliotrope.agent.gpus"]
+    command = [sys.executable, "-m", "heliotrope.agent.gpu_listing"]
     try:
         listing = subprocess.run(command, capture_output=True, timeout=LISTING_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
@@ -36,6 +35,12 @@ def find() -> tuple[Gpu, ...]:
         log.info("no GPUs: %s", listing.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no driver"])
         return ()
     return tuple(Gpu(**entry) for entry in json.loads(listing.stdout))
+
+
+def made_up(scenario: str) -> tuple[Gpu, ...]:
+    """The GPUs of a scenario (``power.fake``): jobs can be given them, but find nothing to compute on."""
+    told = fake_scenario.load(scenario).gpus
+    return tuple(Gpu(uuid=gpu.uuid, model=gpu.model, memory_bytes=gpu.memory_bytes) for gpu in told)
 
 
 def allocate(devices: Sequence[Gpu], held: HeldJob, running: Sequence[HeldJob]) -> tuple[str, ...]:
@@ -59,21 +64,3 @@ def allocate(devices: Sequence[Gpu], held: HeldJob, running: Sequence[HeldJob]) 
             f"{len(suitable)} of {len(devices)} here are free and suit"
         )
     return tuple(suitable[: wanted.gpu_count])
-
-
-def _list() -> list[dict[str, object]]:
-    pynvml.nvmlInit()
-    found: list[dict[str, object]] = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        uuid, model = pynvml.nvmlDeviceGetUUID(handle), pynvml.nvmlDeviceGetName(handle)
-        found.append({"uuid": uuid, "model": model, "memory_bytes": int(memory.total)})
-    return found
-
-
-if __name__ == "__main__":
-    try:
-        print(json.dumps(_list()))
-    except pynvml.NVMLError as error:
-        sys.exit(f"NVML: {error}")

@@ -53,6 +53,7 @@ from .power.batch import EnergyBatch
 from .power.caps.driver import Driver
 from .power.caps.keeper import Keeper, caps_folder
 from .power.monitor import PowerMonitor
+from .power.release import DriverRelease
 from .renewal import Renewal
 from .runner import Runner
 from .session import Greeting, Session
@@ -116,7 +117,8 @@ class Storage:
 
 def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) -> Agent:
     """Everything, in the order in which each part needs the ones before it. Raises Denied for another's identity."""
-    ground = Ground(config, state_dir, Keyring(folder / config.identity, clock=clock), clock, gpus.find())
+    devices = gpus.made_up(config.power.fake) if config.power.fake else gpus.find()
+    ground = Ground(config, state_dir, Keyring(folder / config.identity, clock=clock), clock, devices)
     if ground.own.name.role is not Role.AGENT:
         raise Denied(f"field identity: {ground.own.name} is no agent's; `heliotrope ca issue --role agent`")
     loop = asyncio.get_running_loop()
@@ -244,6 +246,7 @@ def _telemetry(
         ground.clock,
         take,
         holders=lambda: _holders(held, runner),
+        release=DriverRelease(ground.state_dir, ground.clock),
     )
     return spool, monitor
 

@@ -63,6 +63,8 @@ def show(found: Record, names: Mapping[str, str]) -> None:
 def notes(rows: list[Record]) -> list[str]:
     """What the marks in these rows mean."""
     found = []
+    if any("fake" in row["sources"] for row in rows):
+        found.append("MADE-UP energy of agents that run with --fake is in it; it was never drawn")
     if any(row["estimated"] for row in rows):
         found.append("~ contains estimates by a model, not only measurements")
     if any(row["unknown_energy_j"] > 0 for row in rows):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
+from heliotrope.native import entropy_bits
 
 SMALL_BYTES = 32 << 10
 _SAMPLE_BYTES = 64 << 10
@@ -87,30 +87,20 @@ def guess_type(handle: int, offset: int, size_bytes: int) -> tuple[int, bool]:
     middle = (offset + max(0, (size_bytes - _SAMPLE_BYTES) // 2)) // 8 * 8
     start = max(offset, middle - (middle - offset) % 8)
     sample = os.pread(handle, min(_SAMPLE_BYTES, size_bytes), start)
-    words = np.frombuffer(sample[: len(sample) // 8 * 8], dtype=np.uint8)
-    if words.size < 4096:
+    words = sample[: len(sample) // 8 * 8]
+    if len(words) < 4096:
         return 1, False
-    best, kind = _planes_bits(words, 1) * 0.97, (1, False)
-    for width, rotate in ((2, _rotated(words, 2)), (4, _rotated(words, 4)), (8, _rotated(words, 8))):
-        plain, turned = _planes_bits(words, width), _planes_bits(rotate, width)
+    best, kind = _planes_bits(words, 1, False) * 0.97, (1, False)
+    for width in (2, 4, 8):
+        plain, turned = _planes_bits(words, width, False), _planes_bits(words, width, True)
         if min(plain, turned) < best:
             best, kind = min(plain, turned) * 0.99, (width, turned < plain)
     return kind
 
 
-def _rotated(data: np.ndarray, width: int) -> np.ndarray:
-    words = data.view(f"<u{width}")
-    return np.ascontiguousarray((words << 1) | (words >> (8 * width - 1))).view(np.uint8)
-
-
-def _planes_bits(data: np.ndarray, width: int) -> float:
-    """Mean order-0 entropy of the byte planes, bits per byte."""
-    total = 0.0
-    for plane in range(width):
-        share = np.bincount(data[plane::width], minlength=256) / (data.size // width)
-        share = share[share > 0]
-        total -= float((share * np.log2(share)).sum())
-    return total / width
+def _planes_bits(data: bytes, width: int, floating: bool) -> float:
+    """Mean order-0 entropy of the byte planes, bits per byte; with ``floating`` the sign bit rotated to the end."""
+    return sum(entropy_bits(data, width, floating)) / width
 
 
 Finder = Callable[[int, int], list[Segment] | None]

@@ -8,13 +8,17 @@ from pathlib import Path
 
 from ..power.config import PowerConfig
 from ..power.reading import Channel
-from ..power.sources.detect import covers_host, detect
+from ..power.sources.detect import detect
+from ..power.sources.overlap import covers_host
 from .finding import Finding, error, ok, warning
 from .subject import Subject
 
 
 def findings(subject: Subject) -> Iterator[Finding]:
     power = subject.agent.power if subject.agent else PowerConfig()
+    if power.fake:
+        yield made_up(power.fake)
+        return
     sys_root = Path(power.sys_root) if subject.agent else subject.sys_root
     sources, problems = detect(power.hardware, sys_root=sys_root, monotonic_s=subject.clock.monotonic_s)
     channels: list[Channel] = []
@@ -33,6 +37,15 @@ def findings(subject: Subject) -> Iterator[Finding]:
     for problem in (one for one in problems if not (hidden and "ermission" in one)):
         yield warning("sensors.problem", problem, "Mend it, or leave the source out of power.sources.")
     yield host(channels, power, is_node=subject.agent is not None)
+
+
+def made_up(scenario: str) -> Finding:
+    return warning(
+        "sensors.fake",
+        f"power and GPUs are made up (scenario {scenario}); nothing is measured here",
+        "Take power.fake out of the configuration (or --fake from the command) to measure.",
+        scenario=scenario,
+    )
 
 
 def unreadable_rapl(sys_root: Path) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Run:
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.folder = Path(request.run_dir)
+        self._place = request.run_dir
+        self._known: tuple[tuple[int, int, int], RunStatus] | None = None
 
     @classmethod
     async def launch(cls, request: RunRequest, launcher: Launcher) -> Run:
@@ -230,8 +233,13 @@ class Run:
             return False
 
     def _read_status(self) -> RunStatus:
+        path = os.path.join(self._place, runfolder.STATUS)  # noqa: PTH118 - asked several times a second for every job
         try:
-            return records.load(self.folder / runfolder.STATUS, RunStatus)
+            found = os.stat(path)  # noqa: PTH116
+            key = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if self._known is None or self._known[0] != key:  # it is only ever replaced as a whole
+                self._known = key, records.load(Path(path), RunStatus)
+            return self._known[1]
         except FileNotFoundError as error:
             raise NotFound(
                 f"cannot tell how job {self.request.job_id!r} stands: its supervisor never started; launch it again"
@@ -281,7 +289,10 @@ class Run:
 
     def _read_events(self, offset_bytes: int) -> list[Event]:
         try:
-            with (self.folder / runfolder.EVENTS).open("rb") as file:
+            path = os.path.join(self._place, runfolder.EVENTS)  # noqa: PTH118
+            if os.stat(path).st_size <= offset_bytes:  # noqa: PTH116
+                return []
+            with open(path, "rb") as file:
                 file.seek(offset_bytes)
                 data = file.read()
         except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from .attribution import Use, attribute, round_energy
 from .batch import UNATTRIBUTED, DeviceEnergy, EnergyShare
@@ -109,16 +109,21 @@ class Accumulator:
         self._gpus: dict[str, GpuUses] = {}
         self._cpu_s: dict[str, float] = {}
         self._jobs: set[str] = set()
+        self._grouped: set[str] = set()
+        self._treed: set[str] = set()
 
     def add_window(self, window: SensorWindow, owner: Owner) -> None:
         """Take a window of any sensor; which of the devices count is said at :meth:`close`."""
         for device in window.devices:
             self._devices.setdefault(device.device, DeviceSum()).add(device, window.end_s)
         for name, uses in window.uses.items():
-            self._gpus.setdefault(name, GpuUses()).add(uses, window.end_s - window.start_s, owner)
+            span_s = window.uses_span_s or window.end_s - window.start_s
+            self._gpus.setdefault(name, GpuUses()).add(uses, span_s, owner)
 
-    def add_cpu(self, used_s: Mapping[str, float], jobs: Sequence[str]) -> None:
-        """CPU seconds per owner ("?" included), and the jobs that were there."""
+    def add_cpu(self, used_s: Mapping[str, float], jobs: Sequence[str], grouped: Collection[str] = frozenset()) -> None:
+        """CPU seconds per owner ("?" included), and the jobs that were there; ``grouped`` by their control groups."""
+        self._grouped.update(job for job in jobs if job in grouped)
+        self._treed.update(job for job in jobs if job not in grouped)
         for owner, seconds in used_s.items():
             self._cpu_s[owner] = self._cpu_s.get(owner, 0.0) + seconds
         self._jobs.update(jobs)
@@ -162,4 +167,5 @@ class Accumulator:
         jobs = sorted(self._jobs)
         # Without a job the machine is idle, whatever little its own services do.
         weights = self._cpu_s if jobs else {}
-        return Use(rule="cpu", weights=weights, holders=jobs)
+        rules = dict.fromkeys(self._grouped - self._treed, "cgroup")
+        return Use(rule="cpu", rules=rules, weights=weights, holders=jobs)

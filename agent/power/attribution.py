@@ -19,10 +19,12 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
     ``weights``: owner (job, or "?") -> any common unit of use; their sum may be less than ``full_weight`` (when > 0:
     MIG slices), and then the rest was free. ``holders`` are the jobs that have the device whether they use it or not.
+    ``rules``: owner -> rule, where it is not ``rule``.
     ``is_known`` is False where the driver does not tell who uses it.
     """
 
     rule: str
+    rules: Mapping[str, str] = {}
     weights: Mapping[str, float] = {}
     full_weight: float = 0.0
     holders: Sequence[str] = ()
@@ -59,7 +61,7 @@ def _owners(amount_uj: int, use: Use, *, is_idle: bool, idle_rule: str) -> Itera
             if owner == IDLE:
                 yield from _unused(part_uj, use, idle_rule)
             else:
-                yield owner, use.rule, part_uj
+                yield owner, use.rules.get(owner, use.rule), part_uj
         return
     yield from _unused(amount_uj, use, idle_rule)
 

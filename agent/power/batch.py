@@ -35,7 +35,8 @@ class DeviceEnergy(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class EnergyShare(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The part of one device's joules that one job owes ("" is idle, "?" unattributed).
 
-    ``rule`` says how it was found: cpu, sm, mig, memory, equal (shares), holder (idle but held), idle, unknown.
+    ``rule`` says how it was found: cgroup (CPU time of the job's control group), cpu (of its process tree), sm, mig,
+    memory, equal (shares), holder (idle but held), idle, unknown.
     """
 
     device: str

@@ -5,14 +5,14 @@ when all that belongs to it has come, or cannot come any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from .accumulator import Accumulator, Owner
 from .batch import IDLE, UNATTRIBUTED, CurrentPower, DeviceEnergy, EnergyShare
 from .config import PowerConfig
-from .reading import Channel
+from .reading import Channel, ProcessUse
 from .sources.model import DEVICE as MODEL_DEVICE
 from .window import SensorWindow
 
@@ -48,6 +48,7 @@ class Books:
         self._open: dict[int, Accumulator] = {}
         self._recent = Accumulator(0.0, 0.0)
         self._live: dict[str, Live] = {}
+        self._uses: dict[str, list[ProcessUse] | None] = {}  # as the drivers said last
         self.channels: dict[str, Channel] = {}
         self.taken_s: dict[str, float] = {}  # device -> newest live reading; replaced, for other threads' eyes
 
@@ -62,14 +63,23 @@ class Books:
     def add(self, window: SensorWindow) -> None:
         """Take a window; one of a closed batch goes to the oldest open one, so that its joules are not lost."""
         self._batch((window.start_s + window.end_s) / 2).add_window(window, self._owner)
-        self._recent.add_window(window, self._owner)
+        self._uses = {**self._uses, **window.uses}
+        uses = {device.device: self._uses[device.device] for device in window.devices if device.device in self._uses}
+        self._recent.add_window(msgspec.structs.replace(window, uses=uses, uses_span_s=0.0), self._owner)
         taken_s = {device.device: device.taken_s for device in window.devices if device.taken_s}
         self.taken_s = {**self.taken_s, **taken_s}
 
-    def add_cpu(self, now_s: float, since_s: float, used_s: Mapping[str, float], jobs: Sequence[str]) -> None:
-        """Take the CPU time of a scan over [``since_s``, ``now_s``)."""
-        self._batch((since_s + now_s) / 2).add_cpu(used_s, jobs)
-        self._recent.add_cpu(used_s, jobs)
+    def add_cpu(
+        self,
+        now_s: float,
+        since_s: float,
+        used_s: Mapping[str, float],
+        jobs: Sequence[str],
+        grouped: Collection[str] = frozenset(),
+    ) -> None:
+        """Take the CPU time of a scan over [``since_s``, ``now_s``); ``grouped``: jobs whose control group told it."""
+        self._batch((since_s + now_s) / 2).add_cpu(used_s, jobs, grouped)
+        self._recent.add_cpu(used_s, jobs, grouped)
         self._index = max(self._index, self._number(now_s))
 
     def is_over(self, now_s: float) -> bool:

@@ -8,6 +8,7 @@ driver is unusable. It imports little: its memory counts as the agent's.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -18,7 +19,9 @@ import msgspec
 
 from .reading import SensorError
 from .sampler import Sampler, run
+from .source import Source
 from .sources.detect import detect
+from .sources.fake import open_fake
 from .window import Farewell, Hello, SensorMessage, Settings
 
 _LAST_CHANCE_S = 2.0
@@ -30,7 +33,7 @@ def main() -> int:
     stop = threading.Event()
     threading.Thread(target=_listen, args=(stop,), name="commands", daemon=True).start()
     try:
-        sources, problems = detect(settings.sources, sys_root=Path(settings.sys_root), monotonic_s=time.monotonic)
+        sources, problems = _open(settings)
         channels = tuple(channel for source in sources for channel in source.channels)
         _send(Hello(channels=channels, problems=tuple(problems)))
         if channels:
@@ -40,6 +43,7 @@ def main() -> int:
                 flush_s=settings.flush_s,
                 origin_s=settings.origin_s,
                 seeds=settings.seeds,
+                uses_every=settings.uses_every,
             )
             _sample(sampler, stop)
     except SensorError as error:
@@ -48,6 +52,13 @@ def main() -> int:
     except BrokenPipeError:
         return 0  # the agent is gone
     return 0
+
+
+def _open(settings: Settings) -> tuple[list[Source], list[str]]:
+    if settings.fake is None:
+        return detect(settings.sources, sys_root=Path(settings.sys_root), monotonic_s=time.monotonic)
+    source, problems = open_fake(settings.fake, settings.origin_s, time.monotonic)
+    return [source] if source is not None else [], problems
 
 
 def _read_line() -> bytes:
@@ -67,6 +78,7 @@ def _listen(stop: threading.Event) -> None:
 
 
 def _sample(sampler: Sampler, stop: threading.Event) -> None:
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     try:
         run(sampler, monotonic_s=time.monotonic, wait=stop.wait, emit=_send)
         window = sampler.flush(time.monotonic())

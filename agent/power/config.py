@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from .sources.names import HARDWARE, MODEL
+from .sources.names import FAKE, HARDWARE, MODEL
 
 Positive = Annotated[float, Meta(gt=0)]
 SourceName = Literal["nvml", "jetson", "rapl", "hwmon", "model"]
@@ -38,6 +38,7 @@ class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     idle_rule: Literal["holder", "usage", "unowned"] = "holder"
     hang_s: Positive = 5.0  # a sensor silent for this long is killed and started anew
     sys_root: str = "/sys"  # another root only for tests and fakes
+    fake: str = ""  # a scenario of made-up GPUs (fake_scenario.py) in the place of all sources; empty: measure
 
     def __post_init__(self) -> None:
         if self.sources != "auto" and MODEL in self.sources and self.model is None:
@@ -46,9 +47,11 @@ class PowerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def hardware(self) -> tuple[str, ...]:
         """The sources with a driver, which the sensor process is to try."""
+        if self.fake:
+            return (FAKE,)
         return HARDWARE if self.sources == "auto" else tuple(name for name in HARDWARE if name in self.sources)
 
     @property
     def may_model(self) -> bool:
         """Whether the declared model may stand in."""
-        return self.model is not None and (self.sources == "auto" or MODEL in self.sources)
+        return self.model is not None and not self.fake and (self.sources == "auto" or MODEL in self.sources)

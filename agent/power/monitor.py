@@ -7,6 +7,7 @@ and hands a closed batch to the sink every ``batch_s``. Drivers are never called
 from __future__ import annotations
 
 import logging
+import math
 import os
 import selectors
 import threading
@@ -16,18 +17,22 @@ from pathlib import Path
 
 from heliotrope.foundation.clock import Clock, boot_id
 
+from . import fake_scenario
 from .batch import CurrentPower, EnergyBatch
 from .books import Books, ClosedBatch
 from .config import ModelConfig, PowerConfig
 from .reading import Channel
+from .release import DriverRelease
 from .sampler import Sampler
 from .sensor import COMMAND, Sensor
-from .sources.detect import covers_host
 from .sources.model import ModelSource, host_busy_s
+from .sources.overlap import covers_host
 from .tree_meter import TreeMeter
 from .window import Settings
 
 log = logging.getLogger(__name__)
+
+NOTE_PERIOD_S = 1.0
 
 Roots = Callable[[], Mapping[str, Sequence[int]]]
 Holders = Callable[[], Mapping[str, Sequence[str]]]
@@ -36,6 +41,7 @@ Holders = Callable[[], Mapping[str, Sequence[str]]]
 class PowerMonitor:
     """``roots``: job -> the pids that start its process tree; ``holders``: GPU UUID -> the jobs it was given to.
 
+    ``release`` says when the drivers are to be closed for somebody's upgrade.
     ``sink`` gets every batch on the monitor's own thread; what it raises is logged and that batch is lost to it.
     ``proc_root`` and ``sensor_command`` differ from the machine's only in tests.
     """
@@ -48,6 +54,7 @@ class PowerMonitor:
         sink: Callable[[EnergyBatch], None],
         *,
         holders: Holders = dict,
+        release: DriverRelease | None = None,
         proc_root: Path = Path("/proc"),
         sensor_command: tuple[str, ...] = COMMAND,
     ) -> None:
@@ -66,6 +73,9 @@ class PowerMonitor:
         self._scanned_s = 0.0
         self._is_released = False
         self._wanted_released = False
+        self._release = release
+        self._note_read_s = -math.inf
+        self._is_noted = False
         self._lock = threading.Lock()
         self._current = CurrentPower()
         self._current_s = 0.0
@@ -164,9 +174,13 @@ class PowerMonitor:
                 origin_s=self._origin_s,
                 sources=hardware,
                 sys_root=self._config.sys_root,
+                fake=fake_scenario.load(self._config.fake) if self._config.fake else None,
+                uses_every=_uses_every(round(self._config.batch_s / self._flush_s)),
             )
             self._sensor = Sensor(settings, hang_s=self._config.hang_s, command=self._sensor_command)
-            self._sensor.start(now_s)
+            self._switch(now_s)
+            if not self._is_released:
+                self._sensor.start(now_s)
 
     def _turn(self) -> None:
         """Wait for whatever comes first, then bring everything up to now."""
@@ -186,7 +200,7 @@ class PowerMonitor:
         used_s = self._meter.scan(now_s)
         if self._model is not None and (window := self._model.tick(now_s)) is not None:
             self._books.add(window)
-        self._books.add_cpu(now_s, self._scanned_s, used_s, self._meter.jobs)
+        self._books.add_cpu(now_s, self._scanned_s, used_s, self._meter.jobs, self._meter.grouped)
         self._scanned_s = now_s
         current = self._books.current(now_s, 3 * self._flush_s)
         with self._lock:
@@ -208,9 +222,14 @@ class PowerMonitor:
                     os.read(self._wake_read, 64)
 
     def _switch(self, now_s: float) -> None:
-        if self._sensor is None or self._wanted_released == self._is_released:
+        if self._sensor is None:
             return
-        self._is_released = self._wanted_released
+        wanted = self._has_note(now_s) or self._wanted_released
+        if wanted == self._is_released:
+            if wanted and self._release is not None and self._sensor.fileno() is None:
+                self._release.answer()
+            return
+        self._is_released = wanted
         if self._is_released:
             for window in self._sensor.stop():
                 self._books.add(window)
@@ -219,10 +238,17 @@ class PowerMonitor:
             self._sensor.down_reason = ""
             self._sensor.start(now_s)
 
+    def _has_note(self, now_s: float) -> bool:
+        """Whether somebody on this machine wants the drivers released (:mod:`.release`); looked up once a second."""
+        if self._release is not None and now_s - self._note_read_s >= NOTE_PERIOD_S:
+            self._note_read_s = now_s
+            self._is_noted = self._release.left_s() > 0
+        return self._is_noted
+
     def _take_channels(self) -> None:
         """What the sensor has found. The model, which runs from the start, goes when something measures the host."""
         sensor = self._sensor
-        if sensor is not None and not sensor.has_answered:
+        if sensor is not None and not sensor.has_answered and not self._is_released:
             return
         measured = sensor.channels if sensor else ()
         self._meter.counts_host = not self._is_tree or covers_host(measured)
@@ -270,3 +296,8 @@ class PowerMonitor:
             self._sink(batch)
         except Exception:
             log.exception("cannot hand out a batch of energy; it is lost")
+
+
+def _uses_every(windows_per_batch: int) -> int:
+    """How many windows one list of processes stands for: as many as fit into a batch without a rest, at most five."""
+    return max(count for count in range(1, 6) if windows_per_batch % count == 0)

@@ -11,6 +11,7 @@ Fields of /proc/PID/stat after proc(5). ``proc_root`` is a parameter, so that a 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Process(msgspec.Struct, frozen=True, gc=False):
 Table = dict[int, Process]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_ENDED_SCANS = 10  # for how many scans an ended process is still known
 
 
 def read_table(proc_root: Path = Path("/proc")) -> Table:
@@ -76,12 +78,19 @@ class ProcessTrees:
         self._table: Table = {}
         self._owners: dict[int, str] = {}
         self._sessions: dict[int, str] = {}
+        self._ended: dict[int, tuple[str, int]] = {}
+        self._idle_since_ticks: int | None = None
 
     def owner(self, pid: int) -> str | None:
-        """The owner at the last scan; None for a process that was not there."""
+        """The owner at the last scan, or before its end where it ended lately; None for one that was never seen."""
         if pid not in self._table:
-            return None
+            return self._ended[pid][0] if pid in self._ended else None
         return self._owners.get(pid, OTHER)
+
+    def forget(self) -> None:
+        """There is no job now, so nobody scans: what the next :meth:`update` finds to be younger than this is new."""
+        self._table, self._owners, self._sessions, self._ended = {}, {}, {}, {}
+        self._idle_since_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
 
     def update(self, table: Table, roots: Mapping[str, Sequence[int]]) -> dict[str, float]:
         """Take the next scan; CPU seconds per owner since the last one (nothing on the first).
@@ -90,14 +99,27 @@ class ProcessTrees:
         """
         before, owners_before = self._table, self._owners
         owners = self._find_owners(table, roots)
-        used_s = _used(before, table, owners_before, owners) if before else {}
-        self._table, self._owners = table, owners
+        if before:
+            used_s = _used(before, table, owners_before, owners)
+        elif self._idle_since_ticks is not None:
+            young = {pid: one for pid, one in table.items() if one.start_ticks >= self._idle_since_ticks}
+            used_s = _used({}, young, {}, owners)
+        else:
+            used_s = {}
+        self._remember_ended(table)
+        self._table, self._owners, self._idle_since_ticks = table, owners, None
         self._sessions = {
             process.session_id: owners[process.pid]
             for process in table.values()
             if process.pid in owners and self._is_own_session(process, owners)
         }
         return used_s
+
+    def _remember_ended(self, table: Table) -> None:
+        """A driver may name a process some seconds after its end."""
+        ended = {pid: (owner, turns - 1) for pid, (owner, turns) in self._ended.items() if turns > 1}
+        gone = self._owners.keys() - table.keys()
+        self._ended = ended | {pid: (self._owners[pid], _ENDED_SCANS) for pid in gone if self._owners[pid] != OTHER}
 
     def _is_own_session(self, process: Process, owners: Mapping[int, str]) -> bool:
         """Whether the session began inside the owner's tree: its leader is of it, or it was known to be."""

@@ -20,7 +20,8 @@ class Sampler:
     """Drives sources; knows no thread and does not sleep.
 
     ``rate_hz`` reads per second, ``flush_s`` the span of a window, ``origin_s`` the monotonic time of the grid's mark
-    0.
+    0. Drivers' calls are what watching costs, so counters are read at the marks only, where power is known between
+    them, and the lists of processes at every ``uses_every``-th mark: drivers keep the samples of their use until then.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Sampler:
         flush_s: float,
         origin_s: float,
         seeds: Mapping[str, Seed] | None = None,
+        uses_every: int = 1,
     ) -> None:
         self._sources = list(sources)
         self._period_s = 1.0 / rate_hz
@@ -45,6 +47,8 @@ class Sampler:
         }
         self._start_s: float | None = None
         self._mark = 0
+        self._uses_every = uses_every
+        self._uses_s = 0.0  # when the processes were listed last
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until the next tick of the grid."""
@@ -53,33 +57,45 @@ class Sampler:
 
     def tick(self, now_s: float) -> SensorWindow | None:
         """Read everything once; the window that a mark of the grid has ended, if any. Raises SensorError (FATAL)."""
-        for source in self._sources:
-            for reading in source.read():
-                self._integrators[reading.device].add(reading)
         mark = math.floor((now_s - self._origin_s) / self._flush_s + 1e-6)
-        if self._start_s is None:
+        is_first = self._start_s is None
+        for source in self._sources:
+            for reading in source.read(counters=is_first or mark != self._mark):
+                self._integrators[reading.device].add(reading)
+        if is_first:
             self._start_s, self._mark = now_s, mark
-            self._uses()  # the first answer covers a time before the window
+            self._uses(now_s)  # the first answer covers a time before the window
             return None
         if mark == self._mark:
             return None
+        # Also where marks were missed: no list of processes is put off by more than its period.
+        has_uses = mark // self._uses_every != self._mark // self._uses_every
         self._mark = mark
-        return self.flush(now_s)
+        return self._window(now_s, has_uses=has_uses)
 
     def flush(self, now_s: float) -> SensorWindow | None:
         """The window so far, whatever the grid says; None before the first tick. For the last moment before a stop."""
         if self._start_s is None:
             return None
+        for source in self._sources:
+            for reading in source.read():
+                self._integrators[reading.device].add(reading)
+        return self._window(now_s, has_uses=True)
+
+    def _window(self, now_s: float, *, has_uses: bool) -> SensorWindow:
+        uses_span_s = now_s - self._uses_s
         window = SensorWindow(
-            start_s=self._start_s,
+            start_s=self._start_s if self._start_s is not None else now_s,
             end_s=now_s,
             devices=tuple(integrator.close() for integrator in self._integrators.values()),
-            uses=self._uses(),
+            uses=self._uses(now_s) if has_uses else {},
+            uses_span_s=uses_span_s if has_uses else 0.0,
         )
         self._start_s = now_s
         return window
 
-    def _uses(self) -> dict[str, list[ProcessUse] | None]:
+    def _uses(self, now_s: float) -> dict[str, list[ProcessUse] | None]:
+        self._uses_s = now_s
         found: dict[str, list[ProcessUse] | None] = {}
         for source in self._sources:
             if isinstance(source, ProcessSource):

@@ -55,6 +55,7 @@ class Sensor:
         self._heard_s = 0.0
         self._said_hello = False
         self._is_told_off = False
+        self._found = 0  # channels that this child has
         self._start_at_s: float | None = None
         self._failure_count = 0
         self.channels: tuple[Channel, ...] = ()
@@ -190,6 +191,7 @@ class Sensor:
 
     def _greet(self, hello: Hello) -> None:
         self._said_hello = self.has_answered = True
+        self._found = len(hello.channels)
         new_problems = [problem for problem in hello.problems if problem not in self.problems]
         for problem in new_problems:
             log.warning("%s", problem)
@@ -213,6 +215,10 @@ class Sensor:
     def _ended(self, now_s: float, code: int) -> None:
         self._close_pipes()
         self._process = None
+        if code == 0 and self._said_hello and not self._is_reopening and self.channels and not self._found:
+            # What was there is away, for instance while a driver is loaded anew: looked for soon, not at leisure.
+            self._fail(now_s, "; ".join(self.problems) or "the sensor finds nothing any more")
+            return
         if code == 0 and self._said_hello and not self._is_told_off:
             # It found nothing to measure (no failure, but a driver may still come), or was told to end and come back.
             self._start_at_s = now_s if self._is_reopening else now_s + self._reprobe_s

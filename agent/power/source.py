@@ -20,8 +20,11 @@ class Source(Protocol):
     def keep(self, devices: frozenset[str]) -> None:
         """Read only these from now on; the others overlap with something better."""
 
-    def read(self) -> list[Reading]:
-        """One reading per kept channel, failed ones included. Raises SensorError of kind FATAL when all are lost."""
+    def read(self, *, counters: bool = True) -> list[Reading]:
+        """One reading per kept channel, failed ones included. Raises SensorError of kind FATAL when all are lost.
+
+        Without ``counters`` the power is enough where there is one: a counter misses nothing until it is read next.
+        """
 
     def close(self) -> None:
         """Release the driver. May be called twice."""

@@ -1,4 +1,4 @@
-"""CPU time per job, scanned often enough to be true and seldom enough to be cheap."""
+"""CPU time per job, by control group or process tree, scanned often enough to be true and seldom enough to be cheap."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from .cgroups import CGROUP_ROOT, JobGroups
 from .processes import OTHER, ProcessTrees, read_table
 from .sources.model import host_busy_s
 
 PERIOD_S = 1.0
-_COST_RATIO = 0.002  # of one core: on a node with thousands of processes the scans grow rarer, not dearer
+_COST_RATIO = 0.001  # of one core: on a node with thousands of processes the scans grow rarer, not dearer
 _FRESH_S = 0.2
 
 
@@ -25,8 +26,11 @@ class TreeMeter:
         *,
         counts_host: bool,
         host_busy: Callable[[], float] = host_busy_s,
+        cgroup_root: Path = CGROUP_ROOT,
     ) -> None:
         self.counts_host = counts_host
+        self._groups = JobGroups(proc_root, cgroup_root)
+        self.grouped: frozenset[str] = frozenset()  # the jobs whose control group told their time in the last scan
         self.jobs: tuple[str, ...] = ()
         self._roots = roots
         self._proc_root = proc_root
@@ -68,7 +72,14 @@ class TreeMeter:
         began_s = time.thread_time()
         roots = {job: pids for job, pids in self._roots().items() if job != OTHER}
         self.jobs = tuple(sorted(roots))
-        used_s = self._trees.update(read_table(self._proc_root), {**roots, OTHER: [os.getpid()]})
+        if not roots and self.counts_host:
+            self._trees.forget()  # all of the host's use is nobody's: its total tells that
+            used_s: dict[str, float] = {}
+        else:
+            used_s = self._trees.update(read_table(self._proc_root), {**roots, OTHER: [os.getpid()]})
+        in_groups_s = self._groups.used_s(roots)
+        self.grouped = frozenset(in_groups_s)
+        used_s |= in_groups_s
         for owner, seconds in used_s.items():
             self._pending_s[owner] = self._pending_s.get(owner, 0.0) + seconds
             self._busy_s += seconds

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
+from .fake_scenario import FakeScenario
 from .reading import Channel, ProcessUse, Scope
 
 
@@ -33,13 +34,15 @@ class DeviceWindow(msgspec.Struct, frozen=True, kw_only=True):
 class SensorWindow(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
     """All devices over [``start_s``, ``end_s``) on the monotonic clock, and who used them.
 
-    ``uses`` maps a device to its processes, or to None where the driver does not tell who uses it.
+    ``uses`` maps a device to its processes over the last ``uses_span_s``, or to None where the driver does not tell who
+    uses it; it is empty where nobody was asked. (0.0: over this very window.)
     """
 
     start_s: float
     end_s: float
     devices: tuple[DeviceWindow, ...]
     uses: dict[str, list[ProcessUse] | None] = {}
+    uses_span_s: float = 0.0
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -58,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, tag="settings"):
     sources: tuple[str, ...]
     sys_root: str
     seeds: dict[str, Seed] = {}
+    uses_every: int = 1
+    fake: FakeScenario | None = None  # instead of all sources
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):

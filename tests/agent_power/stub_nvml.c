@@ -3,7 +3,7 @@
  *
  *   init 18                     what nvmlInitWithFlags returns
  *   count 2                     GPUs
- *   cost_us 50                  processor time that each call takes
+ *   cost_us 50                  processor time that each call takes; cost_us.NAME (as code.NAME; values: each field) goes before it
  *   gpu0.uuid GPU-a             gpu0.power_mw 250000
  *   gpu0.energy_mj 1000         the counter at gpu0.epoch_ns (CLOCK_MONOTONIC); it goes on with power_mw, in steps of 100 ms
  *   gpu0.code.NAME 15           return code of: device, values, energy, energy191, energy_call, instant, average, power_call,
@@ -49,7 +49,7 @@ typedef struct {
 
 static Gpu gpus[GPUS];
 static int gpu_count, init_code;
-static long cost_us;
+static long cost_us, costs_us[CODES];
 static struct stat seen;
 
 static double now_ns(void) {
@@ -90,14 +90,6 @@ static void load(void) {
     const char *path = getenv("HELIOTROPE_NVML_SCENARIO");
     struct stat found;
     if (!path || stat(path, &found)) return;
-    if (cost_us) {
-        struct timespec t;
-        double until;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-        until = t.tv_sec * 1e6 + t.tv_nsec / 1e3 + cost_us;
-        do clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-        while (t.tv_sec * 1e6 + t.tv_nsec / 1e3 < until);
-    }
     if (found.st_ino == seen.st_ino && found.st_mtim.tv_nsec == seen.st_mtim.tv_nsec) return;
     seen = found;
     FILE *file = fopen(path, "r");
@@ -105,6 +97,7 @@ static void load(void) {
     memset(gpus, 0, sizeof gpus);
     gpu_count = init_code = 0;
     cost_us = 0;
+    for (int i = 0; i < CODES; i++) costs_us[i] = -1;
     char line[256], key[96], value[160];
     while (fgets(line, sizeof line, file)) {
         if (sscanf(line, "%95s %159[^\n]", key, value) != 2) continue;
@@ -114,15 +107,32 @@ static void load(void) {
         else if (!strcmp(key, "count")) gpu_count = atoi(value);
         else if (!strcmp(key, "init")) init_code = atoi(value);
         else if (!strcmp(key, "cost_us")) cost_us = atol(value);
+        else if (!strncmp(key, "cost_us.", 8))
+            for (int i = 0; i < CODES; i++)
+                if (!strcmp(key + 8, code_names[i])) costs_us[i] = atol(value);
     }
     fclose(file);
 }
 
+/* Keep the processor busy for as long as the real call does. */
+static void spend(int which, int times) {
+    long each_us = which >= 0 && costs_us[which] >= 0 ? costs_us[which] : cost_us;
+    struct timespec t;
+    if (each_us <= 0) return;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    double until_us = t.tv_sec * 1e6 + t.tv_nsec / 1e3 + (double)each_us * times;
+    do clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    while (t.tv_sec * 1e6 + t.tv_nsec / 1e3 < until_us);
+}
+
 /* A handle is the GPU's number + 1, and for a MIG instance its number + 1 times 256 above that. */
-static Gpu *gpu_of(void *handle) {
+static Gpu *gpu_for(void *handle, int which, int times) {
     load();
+    spend(which, times);
     return &gpus[(((uintptr_t)handle) & 255) - 1];
 }
+
+static Gpu *gpu_of(void *handle) { return gpu_for(handle, -1, 1); }
 
 static int instance_of(void *handle) { return (int)(((uintptr_t)handle) >> 8) - 1; }
 
@@ -168,7 +178,7 @@ typedef struct {
 } FieldValue;
 
 int nvmlDeviceGetFieldValues(void *handle, int count, FieldValue *values) {
-    Gpu *gpu = gpu_of(handle);
+    Gpu *gpu = gpu_for(handle, C_VALUES, count);
     while (gpu->hang) { sleep(1); load(); }
     int result = code(gpu, C_VALUES);
     if (result) return result;
@@ -192,13 +202,13 @@ int nvmlDeviceGetFieldValues(void *handle, int count, FieldValue *values) {
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, unsigned long long *energy) {
-    Gpu *gpu = gpu_of(handle);
+    Gpu *gpu = gpu_for(handle, C_ENERGY_CALL, 1);
     *energy = energy_mj(gpu);
     return code(gpu, C_ENERGY_CALL);
 }
 
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *power_mw) {
-    Gpu *gpu = gpu_of(handle);
+    Gpu *gpu = gpu_for(handle, C_POWER_CALL, 1);
     *power_mw = gpu->power_mw;
     return code(gpu, C_POWER_CALL);
 }
@@ -206,7 +216,7 @@ int nvmlDeviceGetPowerUsage(void *handle, unsigned *power_mw) {
 typedef struct { unsigned pid; unsigned long long bytes; unsigned gpu_instance, compute_instance; } ProcessInfo;
 
 int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, ProcessInfo *infos) {
-    Gpu *gpu = gpu_of(handle);
+    Gpu *gpu = gpu_for(handle, C_PROCESSES, 1);
     int instance = instance_of(handle), result = code(gpu, C_PROCESSES);
     if (result) return result;
     unsigned room = *count, found = 0;
@@ -222,7 +232,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, Proce
 typedef struct { unsigned pid; unsigned long long timestamp_us; unsigned sm, memory, encoder, decoder; } Sample;
 
 int nvmlDeviceGetProcessUtilization(void *handle, Sample *samples, unsigned *count, unsigned long long seen_us) {
-    Gpu *gpu = gpu_of(handle);
+    Gpu *gpu = gpu_for(handle, C_UTILIZATION, 1);
     int result = code(gpu, C_UTILIZATION);
     if (result) return result;
     struct timespec t;
@@ -324,5 +334,52 @@ int nvmlDeviceSetPowerManagementLimit(void *handle, unsigned limit) {
     limit_mw(gpu, &limit);
     while (gpu->hang_set == 2) { sleep(1); load(); }
     if (gpu->vanish_set == 2) _exit(9);
+    return OK;
+}
+
+/* What other people's tools ask for besides; they are measured on this stub, too. */
+typedef struct { unsigned version; unsigned long long total, reserved, free, used; } MemoryV2;
+typedef struct { unsigned gpu, memory; } Utilization;
+
+int nvmlDeviceGetMemoryInfo_v2(void *handle, MemoryV2 *memory) {
+    gpu_of(handle);
+    *memory = (MemoryV2){memory->version, 80ull << 30, 0, 80ull << 30, 0};
+    return OK;
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *count, ProcessInfo *infos) {
+    Gpu *gpu = gpu_for(handle, C_PROCESSES, 1);
+    (void)infos;
+    *count = 0;
+    return code(gpu, C_PROCESSES);
+}
+
+int nvmlDeviceGetUtilizationRates(void *handle, Utilization *rates) {
+    gpu_of(handle);
+    *rates = (Utilization){50, 10};
+    return OK;
+}
+
+int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
+    (void)sensor;
+    gpu_of(handle);
+    *celsius = 50;
+    return OK;
+}
+
+int nvmlDeviceGetArchitecture(void *handle, unsigned *architecture) {
+    gpu_of(handle);
+    *architecture = 9; /* Hopper */
+    return OK;
+}
+
+int nvmlDeviceGetComputeMode(void *handle, unsigned *mode) {
+    gpu_of(handle);
+    *mode = 0;
+    return OK;
+}
+
+int nvmlSystemGetDriverVersion(char *version, unsigned length) {
+    snprintf(version, length, "999.0");
     return OK;
 }

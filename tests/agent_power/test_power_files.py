@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from heliotrope.agent.power.reading import Channel, ErrorKind, Health, Reading, Scope
-from heliotrope.agent.power.sources.detect import choose, covers_host, detect
+from heliotrope.agent.power.sources.detect import detect
 from heliotrope.agent.power.sources.hwmon import open_hwmon
 from heliotrope.agent.power.sources.jetson import open_jetson
 from heliotrope.agent.power.sources.names import HARDWARE
+from heliotrope.agent.power.sources.overlap import choose, covers_host
 from heliotrope.agent.power.sources.rapl import open_rapl
 
 Write = Callable[[dict[str, Any]], Path]

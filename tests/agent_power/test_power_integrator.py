@@ -141,7 +141,7 @@ class Meter:
     def keep(self, devices: frozenset[str]) -> None:
         raise AssertionError("not asked for")
 
-    def read(self) -> list[Reading]:
+    def read(self, *, counters: bool = True) -> list[Reading]:
         self.read_at_s.append(self.now_s)
         return [reading(POWER, self.now_s, power_w=50)]
 

@@ -18,7 +18,7 @@ class Meter:
         self._power_w = power_w
         self._stopped: SensorError | None = None
 
-    def read(self, now_s: float) -> Reading:
+    def read(self, now_s: float, *, counters: bool = True) -> Reading:
         """Data, or a failed reading; after a STOP the file is not asked again."""
         if self._stopped is not None:
             return failed(self.channel, now_s, self._stopped)
@@ -28,7 +28,7 @@ class Meter:
                 source=self.channel.source,
                 scope=self.channel.scope,
                 taken_s=now_s,
-                energy_j=self._energy_j() if self._energy_j else None,
+                energy_j=self._energy_j() if self._energy_j and (counters or self._power_w is None) else None,
                 power_w=self._power_w() if self._power_w else None,
             )
         except SensorError as error:
@@ -56,8 +56,8 @@ class FileSource:
     def keep(self, devices: frozenset[str]) -> None:
         self._meters = [meter for meter in self._meters if meter.channel.device in devices]
 
-    def read(self) -> list[Reading]:
-        return [meter.read(self._monotonic_s()) for meter in self._meters]
+    def read(self, *, counters: bool = True) -> list[Reading]:
+        return [meter.read(self._monotonic_s(), counters=counters) for meter in self._meters]
 
     def close(self) -> None:
         self._meters = []

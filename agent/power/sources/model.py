@@ -56,7 +56,7 @@ class ModelSource:
     def keep(self, devices: frozenset[str]) -> None:
         """One channel only; nothing to leave out."""
 
-    def read(self) -> list[Reading]:
+    def read(self, *, counters: bool = True) -> list[Reading]:
         """The modelled joules so far; power is derived from them, over spans that the clock tick of 10 ms does not
         blur.
         """

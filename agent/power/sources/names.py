@@ -4,3 +4,4 @@ from __future__ import annotations
 
 HARDWARE = ("nvml", "jetson", "rapl", "hwmon")
 MODEL = "model"
+FAKE = "fake"  # made up, and only where somebody asked for it

@@ -14,7 +14,7 @@ from typing import Any
 import pynvml
 
 from ..reading import Channel, ErrorKind, ProcessUse, Reading, SensorError, failed
-from .nvml_fields import COUNTER_STEP_S, GONE, Plan, checked, field_number, probe_plan, sensor_error
+from .nvml_fields import COUNTER_STEP_S, GONE, Plan, PlanReader, checked, probe_plan, sensor_error
 from .nvml_processes import GpuProcesses
 
 NAME = "nvml"
@@ -34,15 +34,17 @@ class Gpu:
             has_counter=plan.energy is not None,
             counter_step_s=COUNTER_STEP_S,
         )
+        self._full = PlanReader(plan, handle, uuid)
+        self._lean = PlanReader(plan.without_counter, handle, uuid)
         self.processes = GpuProcesses(handle, uuid)
         self.stopped: SensorError | None = None
 
-    def read(self, now_s: float) -> Reading:
+    def read(self, now_s: float, *, counters: bool = True) -> Reading:
         """Counter and power in one call; what one of them lacks does not cost the other."""
         if self.stopped is not None:
             return failed(self.channel, now_s, self.stopped)
         try:
-            energy_mj, power_mw = self._values()
+            energy_mj, power_mw = self._values(self._full if counters else self._lean)
         except SensorError as error:
             if error.kind is ErrorKind.FATAL:
                 raise
@@ -58,15 +60,10 @@ class Gpu:
             power_w=None if power_mw is None else power_mw / 1e3,
         )
 
-    def _values(self) -> tuple[float | None, float | None]:
-        plan = self.plan
-        fields = plan.field_query
-        answers: list[float | SensorError] = []
-        if fields:
-            entries = checked(f"read GPU {self.channel.device}", pynvml.nvmlDeviceGetFieldValues, self.handle, fields)
-            answers = [field_number(entry, self.channel.device) for entry in entries]
-        energy = plan.pick(plan.energy, answers, self.handle)
-        power = plan.pick(plan.power, answers, self.handle)
+    def _values(self, reader: PlanReader) -> tuple[float | None, float | None]:
+        energy, power = reader.values()
+        if not (isinstance(energy, SensorError) or isinstance(power, SensorError)):
+            return energy, power
         errors = [value for value in (energy, power) if isinstance(value, SensorError)]
         numbers = [value for value in (energy, power) if isinstance(value, float)]
         if errors and (not numbers or any(error.code in GONE for error in errors)):
@@ -96,8 +93,8 @@ class NvmlSource:
     def keep(self, devices: frozenset[str]) -> None:
         self._gpus = [gpu for gpu in self._gpus if gpu.channel.device in devices]
 
-    def read(self) -> list[Reading]:
-        return [gpu.read(self._monotonic_s()) for gpu in self._gpus]
+    def read(self, *, counters: bool = True) -> list[Reading]:
+        return [gpu.read(self._monotonic_s(), counters=counters) for gpu in self._gpus]
 
     def uses(self) -> dict[str, list[ProcessUse] | None]:
         return {gpu.channel.device: None if gpu.stopped else gpu.processes.uses() for gpu in self._gpus}

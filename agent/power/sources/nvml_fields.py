@@ -39,6 +39,16 @@ _STOP = {
 GONE = {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED, pynvml.NVML_ERROR_GPU_NOT_FOUND}
 
 
+_MEMBERS = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+}
+
+
 class Field(msgspec.Struct, frozen=True):
     """One way to ask for a number: a field id with its scope, or (``call``) a function of its own."""
 
@@ -76,22 +86,45 @@ class Plan(msgspec.Struct, frozen=True):
         return chosen.scope if chosen else Scope.GPU
 
     @property
-    def field_query(self) -> list[tuple[int, int]]:
-        """The (id, scope) pairs of one nvmlDeviceGetFieldValues call."""
-        return [(field.field_id, field.field_scope) for field in (self.energy, self.power) if field and not field.call]
-
-    def pick(self, field: Field | None, answers: list[float | SensorError], handle: Any) -> float | SensorError | None:
-        """The number of ``field``: from the answers of :attr:`field_query`, or by its own call."""
-        if field is None:
-            return None
-        if field.call:
-            return _called(field, handle)
-        return answers[0] if field is self.energy or len(answers) == 1 else answers[1]
+    def without_counter(self) -> Plan:
+        """The power alone; the counter where there is nothing else."""
+        return Plan(None, self.power) if self.power else self
 
     def describe(self) -> str:
         parts = [f"energy {self.energy.name}"] if self.energy else []
         parts += [f"{self.power.name} power"] if self.power else []
         return ", ".join(parts)
+
+
+class PlanReader:
+    """Asks one GPU for all of a plan. The array of fields is made once: this happens eighty times a second."""
+
+    def __init__(self, plan: Plan, handle: Any, uuid: str) -> None:
+        self._plan = plan
+        self._handle = handle
+        self._uuid = uuid
+        fields = [field for field in (plan.energy, plan.power) if field and not field.call]
+        self._array = (pynvml.c_nvmlFieldValue_t * len(fields))()
+        for entry, field in zip(self._array, fields, strict=True):
+            entry.fieldId, entry.scopeId = field.field_id, field.field_scope
+        # The library that nvmlInit loaded; the wrapper of this function would make the array anew at every call.
+        self._ask = pynvml.nvmlLib.nvmlDeviceGetFieldValues if fields else None
+        self._count = len(fields)
+        self._energy = self._array[0] if plan.energy and not plan.energy.call else None
+        self._power = self._array[len(fields) - 1] if plan.power and not plan.power.call else None
+
+    def values(self) -> tuple[float | SensorError | None, float | SensorError | None]:
+        """(counter in mJ, power in mW), each with its own error, None where the plan has none. Raises SensorError."""
+        if self._ask is not None:
+            code = self._ask(self._handle, self._count, self._array)
+            if code != pynvml.NVML_SUCCESS:
+                raise _by_code(f"read GPU {self._uuid}", code, _text(code))
+        return self._value(self._plan.energy, self._energy), self._value(self._plan.power, self._power)
+
+    def _value(self, field: Field | None, entry: Any) -> float | SensorError | None:
+        if field is None:
+            return None
+        return _called(field, self._handle) if entry is None else field_number(entry, self._uuid)
 
 
 def probe_plan(handle: Any, uuid: str) -> Plan:
@@ -135,14 +168,7 @@ def field_number(entry: Any, uuid: str) -> float | SensorError:
     """The value of one entry by its own return code and type."""
     if entry.nvmlReturn != pynvml.NVML_SUCCESS:
         return _by_code(f"read field {entry.fieldId} of GPU {uuid}", entry.nvmlReturn, _text(entry.nvmlReturn))
-    member = {
-        pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-        pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-        pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-        pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
-    }.get(entry.valueType)
+    member = _MEMBERS.get(entry.valueType)
     if member is None:
         return SensorError(ErrorKind.STOP, f"cannot read field {entry.fieldId} of GPU {uuid}: type {entry.valueType}")
     return float(getattr(entry.value, member))
