@@ -7,7 +7,7 @@
  * before the first bit, because the segments have their own histograms. */
 #include "core.h"
 
-enum { SEVERAL_SYMBOLS_FROM = 8192, BYTES_PER_PAIR = 8 };
+enum { SEVERAL_SYMBOLS_FROM = 8192, SEVERAL_SYMBOLS_BELOW_BITS = 5, BYTES_PER_PAIR = 8 };
 
 static size_t stream_bytes(const uint32_t *counts, const uint8_t *lengths) {
     uint64_t bits = 0;
@@ -70,7 +70,7 @@ static size_t read_lengths(const uint8_t *coded, size_t coded_bytes, uint8_t *le
 int ht_huffman_decode(const ht_kernels *kernels, const uint8_t *coded, size_t coded_bytes, uint8_t *data,
                       size_t count) {
     uint8_t code_lengths[256];
-    uint64_t table[1 << HT_CODE_BITS];
+    ht_symbols table[1 << HT_CODE_BITS];
     const uint8_t *streams[HT_STREAMS];
     size_t bytes[HT_STREAMS], at = read_lengths(coded, coded_bytes, code_lengths);
     if (at == 0) return HT_BAD_CODE;
@@ -83,6 +83,7 @@ int ht_huffman_decode(const ht_kernels *kernels, const uint8_t *coded, size_t co
         streams[s] = coded + at;
         at += bytes[s];
     }
-    ht_decode_table(code_lengths, count >= SEVERAL_SYMBOLS_FROM, table);
-    return kernels->huffman_restore(table, code_lengths, streams, bytes, data, count);
+    int single = count < SEVERAL_SYMBOLS_FROM || 8 * coded_bytes > SEVERAL_SYMBOLS_BELOW_BITS * count;
+    ht_decode_table(code_lengths, !single, table);
+    return kernels->huffman_restore(table, single, code_lengths, streams, bytes, data, count);
 }

@@ -129,7 +129,7 @@ void ht_pair_table(const uint64_t *codes, uint64_t *pairs) {
 }
 
 typedef struct {
-    uint64_t *table;
+    ht_symbols *table;
     const uint8_t *values;
     const int *begin;
     int symbol_limit;
@@ -143,16 +143,16 @@ static void fill(const table_builder *b, uint32_t at, uint64_t values, int symbo
         for (int l = 1; l <= HT_CODE_BITS - bits; l++) {
             uint32_t step = (uint32_t)TABLE_SIZE >> (bits + l);
             for (int i = b->begin[l]; i < b->begin[l + 1]; i++, at += step)
-                fill(b, at, values | (uint64_t)b->values[i] << (8 * symbols + 8), symbols + 1, bits + l);
+                fill(b, at, values | (uint64_t)b->values[i] << (8 * symbols), symbols + 1, bits + l);
         }
     }
-    uint64_t entry = values | (uint64_t)bits | (uint64_t)symbols << 56;
-    for (; at < end; at++) b->table[at] = entry;
+    uint8_t entry[8];
+    ht_store_u64le(entry, values | (uint64_t)bits << 48 | (uint64_t)symbols << 56);
+    for (; at < end; at++) memcpy(&b->table[at], entry, 8);
 }
 
-/* An entry: in the lowest byte the bits it takes, then up to HT_MAX_SYMBOLS_PER_LOOKUP values, and in the highest byte
- * how many they are. Building the table for several values a lookup pays for planes of a few thousand bytes and more. */
-void ht_decode_table(const uint8_t *lengths, int several_symbols, uint64_t *table) {
+/* Building the table for several values a lookup pays for planes of a few thousand bytes and more. */
+void ht_decode_table(const uint8_t *lengths, int several_symbols, ht_symbols *table) {
     uint32_t first[HT_CODE_BITS + 2];
     uint8_t values[256];
     int begin[HT_CODE_BITS + 2];

@@ -25,10 +25,10 @@ typedef struct {
 
 #define LOOK_UP(s)                                                                                                    \
     do {                                                                                                              \
-        uint64_t entry = table[bits##s >> (64 - HT_CODE_BITS)];                                                       \
-        ht_store_u64le(out##s, entry >> 8);                                                                           \
-        out##s += entry >> 56;                                                                                        \
-        bits##s <<= entry & 63;                                                                                       \
+        const ht_symbols *entry = &table[bits##s >> (64 - HT_CODE_BITS)];                                             \
+        memcpy(out##s, entry, 8);                                                                                     \
+        out##s += entry->count;                                                                                       \
+        bits##s <<= entry->bits & 63;                                                                                 \
     } while (0)
 
 #define LOOK_UP_FOUR                                                                                                  \
@@ -47,7 +47,7 @@ typedef struct {
     lanes[s].in = in##s;                                                                                              \
     lanes[s].out = out##s
 
-HT_INLINE void round_of_four(const uint64_t *table, lane *lanes) {
+HT_INLINE void round_of_four(const ht_symbols *table, lane *lanes) {
     OPEN(0);
     OPEN(1);
     OPEN(2);
@@ -65,6 +65,79 @@ HT_INLINE void round_of_four(const uint64_t *table, lane *lanes) {
     CLOSE(1);
     CLOSE(2);
     CLOSE(3);
+}
+
+/* Where a lookup yields one value, which is known beforehand, nothing but the bits must wait for it: all eight lanes fit
+ * the registers, and run in step. */
+#define SINGLE(s, k)                                                                                                  \
+    do {                                                                                                              \
+        const ht_symbols *entry = &table[bits##s >> (64 - HT_CODE_BITS)];                                             \
+        uint64_t count = entry->bits;                                                                                 \
+        out##s[k] = entry->values[0];                                                                                 \
+        bits##s <<= count & 63;                                                                                       \
+    } while (0)
+
+#define SINGLE_EIGHT(k)                                                                                               \
+    SINGLE(0, k);                                                                                                     \
+    SINGLE(1, k);                                                                                                     \
+    SINGLE(2, k);                                                                                                     \
+    SINGLE(3, k);                                                                                                     \
+    SINGLE(4, k);                                                                                                     \
+    SINGLE(5, k);                                                                                                     \
+    SINGLE(6, k);                                                                                                     \
+    SINGLE(7, k)
+
+#define REFILL_LANE(s)                                                                                                \
+    do {                                                                                                              \
+        unsigned used = (unsigned)__builtin_ctzll(bits##s);                                                           \
+        const uint8_t *at = in[s] - (used >> 3);                                                                      \
+        HT_IN_REGISTER(at);                                                                                           \
+        in[s] = at;                                                                                                   \
+        bits##s = (ht_load_u64le(at) | 1) << (used & 7);                                                              \
+    } while (0)
+
+/* Three pointers and the segment's length address all eight lanes. */
+HT_INLINE void single_rounds(const ht_symbols *table, lane *lanes, size_t rounds) {
+    const uint8_t *in[HT_STREAMS];
+    ptrdiff_t segment = lanes[1].out - lanes[0].out;
+    uint8_t *out0 = lanes[0].out, *out3 = lanes[3].out, *out6 = lanes[6].out;
+    uint64_t bits0 = lanes[0].bits, bits1 = lanes[1].bits, bits2 = lanes[2].bits, bits3 = lanes[3].bits;
+    uint64_t bits4 = lanes[4].bits, bits5 = lanes[5].bits, bits6 = lanes[6].bits, bits7 = lanes[7].bits;
+    for (int s = 0; s < HT_STREAMS; s++) {
+        in[s] = lanes[s].in;
+        lanes[s].out += LOOKUPS * rounds;
+    }
+#define out1 (out0 + segment)
+#define out2 (out0 + 2 * segment)
+#define out4 (out3 + segment)
+#define out5 (out3 + 2 * segment)
+#define out7 (out6 + segment)
+    for (; rounds > 0; rounds--) {
+        REFILL_LANE(0);
+        REFILL_LANE(1);
+        REFILL_LANE(2);
+        REFILL_LANE(3);
+        REFILL_LANE(4);
+        REFILL_LANE(5);
+        REFILL_LANE(6);
+        REFILL_LANE(7);
+        SINGLE_EIGHT(0);
+        SINGLE_EIGHT(1);
+        SINGLE_EIGHT(2);
+        SINGLE_EIGHT(3);
+        SINGLE_EIGHT(4);
+        out0 += LOOKUPS;
+        out3 += LOOKUPS;
+        out6 += LOOKUPS;
+    }
+#undef out1
+#undef out2
+#undef out4
+#undef out5
+#undef out7
+    for (int s = 0; s < HT_STREAMS; s++) lanes[s].in = in[s];
+    lanes[0].bits = bits0, lanes[1].bits = bits1, lanes[2].bits = bits2, lanes[3].bits = bits3;
+    lanes[4].bits = bits4, lanes[5].bits = bits5, lanes[6].bits = bits6, lanes[7].bits = bits7;
 }
 
 /* How many rounds are safe: each moves back by at most 7 bytes, writes at most 30 and stores 2 beyond them. */
@@ -89,7 +162,7 @@ static int open_lane(lane *l, const uint8_t *stream, size_t length, uint8_t *out
 }
 
 /* The last symbols of a stream, as if zeros came before its begin. */
-static int finish(const uint64_t *table, const uint8_t *code_lengths, const lane *l) {
+static int finish(const ht_symbols *table, const uint8_t *code_lengths, const lane *l) {
     uint64_t left = l->left;
     if (l->bits != 0) left = 8 * (uint64_t)(l->in - l->stream) + 64 - (uint64_t)__builtin_ctzll(l->bits);
     for (uint8_t *out = l->out; out < l->out_end; out++) {
@@ -97,14 +170,14 @@ static int finish(const uint64_t *table, const uint8_t *code_lengths, const lane
         size_t bytes = (size_t)(left + 7) / 8, taken = bytes < 8 ? bytes : 8;
         memcpy(window + 8 - taken, l->stream + bytes - taken, taken);
         uint64_t bits = ht_load_u64le(window) << (8 * bytes - left);
-        *out = (uint8_t)(table[bits >> (64 - HT_CODE_BITS)] >> 8);
+        *out = table[bits >> (64 - HT_CODE_BITS)].values[0];
         if (code_lengths[*out] > left) return HT_BAD_STREAM;
         left -= code_lengths[*out];
     }
     return left == 0 ? HT_OK : HT_BAD_STREAM;
 }
 
-HT_INLINE void finish_fast(const uint64_t *table, lane *l) {
+HT_INLINE void finish_fast(const ht_symbols *table, lane *l) {
     for (size_t rounds; (rounds = safe_rounds(l)) > 0;) {
         const lane *lanes = l;
         OPEN(0);
@@ -118,7 +191,7 @@ HT_INLINE void finish_fast(const uint64_t *table, lane *l) {
     }
 }
 
-HT_INLINE int restore(const uint64_t *table, const uint8_t *code_lengths, const uint8_t *const *streams,
+HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_lengths, const uint8_t *const *streams,
                       const size_t *lengths, uint8_t *data, size_t count) {
     lane lanes[HT_STREAMS];
     for (int s = 0; s < HT_STREAMS; s++) {
@@ -132,6 +205,10 @@ HT_INLINE int restore(const uint64_t *table, const uint8_t *code_lengths, const 
             rounds = safe < rounds ? safe : rounds;
         }
         if (rounds == 0) break;
+        if (single) {
+            single_rounds(table, lanes, rounds);
+            continue;
+        }
         for (; rounds > 0; rounds--) {
             round_of_four(table, lanes);
             round_of_four(table, lanes + 4);
@@ -145,15 +222,15 @@ HT_INLINE int restore(const uint64_t *table, const uint8_t *code_lengths, const 
     return HT_OK;
 }
 
-int ht_huffman_restore_scalar(const uint64_t *table, const uint8_t *code_lengths, const uint8_t *const *streams,
-                              const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, code_lengths, streams, lengths, data, count);
+int ht_huffman_restore_scalar(const ht_symbols *table, int single, const uint8_t *code_lengths,
+                              const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count) {
+    return restore(table, single, code_lengths, streams, lengths, data, count);
 }
 
 #if defined(__x86_64__)
 __attribute__((target("avx2,bmi,bmi2,lzcnt"))) int
-ht_huffman_restore_avx2(const uint64_t *table, const uint8_t *code_lengths, const uint8_t *const *streams,
-                        const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, code_lengths, streams, lengths, data, count);
+ht_huffman_restore_avx2(const ht_symbols *table, int single, const uint8_t *code_lengths,
+                        const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count) {
+    return restore(table, single, code_lengths, streams, lengths, data, count);
 }
 #endif
