@@ -24,9 +24,16 @@ cdef extern from "core.h" nogil:
         const char *split_name
         const char *histogram_name
         const char *huffman_name
+        const char *ans_name
         void (*split)(const uint8_t *, const uint8_t *, size_t, int, int, uint8_t **) noexcept nogil
         void (*merge)(const uint8_t **, const uint8_t *, size_t, int, int, uint8_t *) noexcept nogil
         void (*histogram)(const uint8_t *, size_t, uint32_t (*)[256]) noexcept nogil
+
+    ctypedef struct ht_scratch:
+        uint8_t *planes
+        uint8_t *folded
+        uint64_t *pairs
+        uint8_t *streams
 
     ctypedef struct ht_plane:
         int codec
@@ -69,7 +76,14 @@ cdef extern from "core.h" nogil:
     int ht_transform_of(int, int, int)
     void ht_sum_counts(uint32_t (*)[256], uint32_t *)
     double ht_entropy_bits(const uint32_t *, size_t)
-    size_t ht_huffman_encode(const ht_kernels *, const uint8_t *, size_t, uint64_t *, uint8_t *, size_t)
+    int ht_code_lengths(const uint32_t *, uint8_t *)
+    size_t ht_huffman_encode(const ht_kernels *, const uint8_t *, size_t, uint32_t (*)[256], const uint8_t *,
+                             uint64_t *, uint8_t *, size_t)
+    size_t ht_ans_scratch_bytes(size_t)
+    size_t ht_ans_encode(const ht_kernels *, const uint8_t *, size_t, const uint32_t *, uint8_t *, uint8_t *, size_t)
+    int ht_ans_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, size_t)
+    size_t ht_sparse_encode(const ht_kernels *, const uint8_t *, size_t, uint8_t, ht_scratch, uint8_t *, size_t)
+    int ht_sparse_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, uint8_t *, size_t)
     int ht_huffman_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, size_t)
     size_t ht_gear_cut(const uint8_t *, size_t, size_t, size_t, size_t)
     size_t ht_frame_bound(size_t)
@@ -88,8 +102,8 @@ cdef dict CAUSES = {
     HT_TRUNCATED: "it is shorter than its header says",
     HT_TRAILING_BYTES: "it is longer than its header says",
     HT_BAD_PLANE: "the codec or length of a plane is not allowed",
-    HT_BAD_CODE: "the code lengths are no complete prefix code",
-    HT_BAD_STREAM: "a Huffman stream does not end where it should",
+    HT_BAD_CODE: "the code of a plane is not complete",
+    HT_BAD_STREAM: "a coded stream does not end where it should",
     HT_WRONG_LENGTH: "the output has another length than the chunk",
     HT_NEEDS_BASE: "it needs a base of the chunk's length",
     HT_NEEDS_ZSTD: "a zstd plane was not decompressed",
@@ -151,9 +165,11 @@ def select(str kernel):
 def kernels():
     """Operation -> the implementation that runs it."""
     huffman = active.huffman_name.decode()
+    ans = active.ans_name.decode()
     split = active.split_name.decode()
     return {"split": split, "merge": split, "histogram": active.histogram_name.decode(),
-            "huffman_encode": huffman, "huffman_decode": huffman, "boundaries": "scalar"}
+            "huffman_encode": huffman, "huffman_decode": huffman, "ans_encode": ans, "ans_decode": ans,
+            "boundaries": "scalar"}
 
 
 def check_width(int width):
@@ -366,30 +382,92 @@ def entropy(object data):
     return bits
 
 
-def huffman_encode(object data, str kernel):
-    """One plane as a Huffman block, or None when that is not shorter."""
-    cdef Buffers held = Buffers(2)
+cdef enum:
+    HUFFMAN = 2
+    ANS = 6
+    SPARSE = 7
+
+
+cdef object encode_plane(int codec, object data, str kernel):
+    """One plane by one coder, or None when that is not shorter."""
+    cdef Buffers held = Buffers(4)
     cdef size_t length, room, size
+    cdef uint32_t counts[HT_STREAMS][256]
+    cdef uint32_t total[256]
+    cdef uint8_t lengths[256]
+    cdef ht_scratch scratch
     cdef const ht_kernels *chosen = named(kernel)
     cdef const uint8_t *source = held.take(data, False, &length)
-    coded = bytearray(length)
+    coded, folded, streams = bytearray(length), bytearray(length // 2 + 1), bytearray(ht_ans_scratch_bytes(length))
     cdef uint8_t *target = held.take(coded, True, &room)
-    cdef uint64_t *pairs = <uint64_t *>calloc(HT_PAIRS, sizeof(uint64_t))
+    cdef int v, common = 0
+    scratch.planes = NULL
+    scratch.folded = held.take(folded, True, &room)
+    scratch.streams = held.take(streams, True, &room)
+    scratch.pairs = <uint64_t *>calloc(HT_PAIRS, sizeof(uint64_t))
+    if scratch.pairs == NULL:
+        raise MemoryError
     with nogil:
-        size = ht_huffman_encode(chosen, source, length, pairs, target, length)
-    free(pairs)
+        chosen.histogram(source, length, counts)
+        ht_sum_counts(counts, total)
+        if codec == HUFFMAN:
+            ht_code_lengths(total, lengths)
+            size = ht_huffman_encode(chosen, source, length, counts, lengths, scratch.pairs, target, length)
+        elif codec == ANS:
+            size = ht_ans_encode(chosen, source, length, total, scratch.streams, target, length)
+        else:
+            for v in range(256):
+                if total[v] > total[common]:
+                    common = v
+            size = ht_sparse_encode(chosen, source, length, <uint8_t>common, scratch, target, length)
+    free(scratch.pairs)
     return bytes(memoryview(coded)[:size]) if size > 0 else None
+
+
+cdef object decode_plane(int codec, object coded, object output, str kernel):
+    cdef Buffers held = Buffers(3)
+    cdef size_t length, count, room
+    cdef const ht_kernels *chosen = named(kernel)
+    cdef const uint8_t *source = held.take(coded, False, &length)
+    cdef uint8_t *target = held.take(output, True, &count)
+    cdef uint8_t *scratch = held.take(bytearray(count // 2 + 1), True, &room)
+    cdef int status
+    with nogil:
+        if codec == HUFFMAN:
+            status = ht_huffman_decode(chosen, source, length, target, count)
+        elif codec == ANS:
+            status = ht_ans_decode(chosen, source, length, target, count)
+        else:
+            status = ht_sparse_decode(chosen, source, length, scratch, target, count)
+    if status != HT_OK:
+        raise refusal(status, "plane", -1)
+
+
+def huffman_encode(object data, str kernel):
+    """One plane as a Huffman block, or None when that is not shorter."""
+    return encode_plane(HUFFMAN, data, kernel)
 
 
 def huffman_decode(object coded, object output, str kernel):
     """The inverse of huffman_encode, into `output` of the plane's length."""
-    cdef Buffers held = Buffers(2)
-    cdef size_t length, count
-    cdef const ht_kernels *chosen = named(kernel)
-    cdef const uint8_t *source = held.take(coded, False, &length)
-    cdef uint8_t *target = held.take(output, True, &count)
-    cdef int status
-    with nogil:
-        status = ht_huffman_decode(chosen, source, length, target, count)
-    if status != HT_OK:
-        raise refusal(status, "plane", -1)
+    decode_plane(HUFFMAN, coded, output, kernel)
+
+
+def ans_encode(object data, str kernel):
+    """One plane as an ANS block, or None when that is not shorter."""
+    return encode_plane(ANS, data, kernel)
+
+
+def ans_decode(object coded, object output, str kernel):
+    """The inverse of ans_encode, into `output` of the plane's length."""
+    decode_plane(ANS, coded, output, kernel)
+
+
+def sparse_encode(object data, str kernel):
+    """One plane as its most frequent value and the others' places, or None when that is not shorter."""
+    return encode_plane(SPARSE, data, kernel)
+
+
+def sparse_decode(object coded, object output, str kernel):
+    """The inverse of sparse_encode, into `output` of the plane's length."""
+    decode_plane(SPARSE, coded, output, kernel)

@@ -12,7 +12,7 @@
 #define HT_INLINE static inline __attribute__((always_inline))
 
 enum { HT_MAX_WIDTH = 8, HT_STREAMS = 8, HT_CODE_BITS = 11, HT_MAX_SYMBOLS_PER_LOOKUP = 6 };
-enum { HT_HEADER_BYTES = 8, HT_FRAME_VERSION = 1, HT_MAX_CHUNK_BYTES = (1 << 28) - 1 };
+enum { HT_HEADER_BYTES = 8, HT_FRAME_VERSION = 2, HT_MAX_CHUNK_BYTES = (1 << 28) - 1 };
 enum { HT_HUFFMAN_MIN_SYMBOLS = 64, HT_PAIRS = 65536 };
 enum { HT_ANS_MIN_VALUES = 64, HT_ANS_LEAST_BITS = 10, HT_ANS_MOST_BITS = 12, HT_ANS_LARGE = 32768 };
 enum { HT_ANS_STREAMS = 3, HT_ANS_STATES = 6 };
@@ -21,7 +21,8 @@ enum { HT_ANS_STREAMS = 3, HT_ANS_STATES = 6 };
 enum ht_delta { HT_DELTA_NONE = 0, HT_DELTA_XOR = 1, HT_DELTA_DIFFERENCE = 2 };
 
 /* How one plane is coded. The numbers are in the frame. */
-enum ht_codec { HT_CONSTANT = 0, HT_RAW = 1, HT_HUFFMAN = 2, HT_ZSTD = 3, HT_SEPTETS = 4, HT_FOLDED = 5, HT_CODEC_COUNT };
+enum ht_codec { HT_CONSTANT = 0, HT_RAW = 1, HT_HUFFMAN = 2, HT_ZSTD = 3, HT_SEPTETS = 4, HT_FOLDED = 5, HT_ANS = 6,
+                HT_SPARSE = 7, HT_CODEC_COUNT };
 
 /* What happens to an element before it is cut into bytes. */
 enum ht_transform {
@@ -56,6 +57,7 @@ typedef struct ht_scratch {
     uint8_t *planes; /* as long as the longest chunk */
     uint8_t *folded; /* half as long */
     uint64_t *pairs; /* HT_PAIRS entries; encoding only */
+    uint8_t *streams; /* ht_ans_scratch_bytes of the longest chunk; encoding only */
 } ht_scratch;
 
 /* What a lookup of HT_CODE_BITS bits yields: up to HT_MAX_SYMBOLS_PER_LOOKUP whole values. All 8 bytes are stored as
@@ -134,8 +136,8 @@ void ht_pair_table(const uint64_t *codes, uint64_t *pairs);
 void ht_decode_table(const uint8_t *lengths, int several_symbols, ht_symbols *table);
 
 /* huffman.c, huffman_encode.c, huffman_decode.c */
-size_t ht_huffman_encode(const ht_kernels *, const uint8_t *data, size_t count, uint64_t *pairs, uint8_t *coded,
-                         size_t capacity); /* pairs: NULL, or scratch of HT_PAIRS */
+size_t ht_huffman_encode(const ht_kernels *, const uint8_t *data, size_t count, uint32_t (*counts)[256],
+                         const uint8_t *lengths, uint64_t *pairs, uint8_t *coded, size_t capacity); /* pairs: NULL, or scratch of HT_PAIRS */
 int ht_huffman_decode(const ht_kernels *, const uint8_t *coded, size_t coded_bytes, uint8_t *data, size_t count);
 void ht_huffman_streams_scalar(const uint8_t *, size_t, const uint64_t *, const uint64_t *, uint8_t *const *);
 void ht_huffman_streams_avx2(const uint8_t *, size_t, const uint64_t *, const uint64_t *, uint8_t *const *);
@@ -160,6 +162,16 @@ void ht_ans_streams_avx2(const uint8_t *, size_t, const ht_ans_encoder *, int, u
 int ht_ans_restore_scalar(const ht_ans_entry *, int, const uint8_t *const *, const size_t *, uint8_t *, size_t);
 int ht_ans_restore_avx2(const ht_ans_entry *, int, const uint8_t *const *, const size_t *, uint8_t *, size_t);
 
+/* order0.c */
+size_t ht_order0_encode(const ht_kernels *, const uint8_t *data, size_t count, ht_scratch, uint8_t *coded,
+                        size_t capacity, int *codec);
+
+/* sparse.c */
+size_t ht_sparse_encode(const ht_kernels *, const uint8_t *data, size_t count, uint8_t common, ht_scratch,
+                        uint8_t *coded, size_t capacity);
+int ht_sparse_decode(const ht_kernels *, const uint8_t *coded, size_t coded_bytes, uint8_t *scratch, uint8_t *data,
+                     size_t count);
+
 /* septets.c */
 size_t ht_septet_bytes(size_t count);
 int ht_septets_pack(const uint8_t *data, size_t count, uint8_t *coded);
@@ -167,9 +179,6 @@ int ht_septets_unpack(const uint8_t *coded, size_t coded_bytes, uint8_t *data, s
 
 /* fold.c */
 size_t ht_folded_bytes(size_t count, int per_byte);
-void ht_fold(const uint8_t *data, size_t count, uint8_t low, int per_byte, uint8_t *folded);
-size_t ht_folded_encode(const ht_kernels *, const uint8_t *data, size_t count, uint8_t low, int per_byte, ht_scratch,
-                        uint8_t *coded, size_t capacity);
 int ht_folded_decode(const ht_kernels *, const uint8_t *coded, size_t coded_bytes, uint8_t *folded, uint8_t *data,
                      size_t count);
 
@@ -184,7 +193,7 @@ int ht_repeats_itself(const uint8_t *data, size_t length);
 typedef struct ht_plan {
     int delta;
     uint8_t codec[HT_MAX_WIDTH];
-    uint8_t fold_low[HT_MAX_WIDTH], fold_per_byte[HT_MAX_WIDTH]; /* where the codec is HT_FOLDED */
+    uint8_t common[HT_MAX_WIDTH]; /* the most frequent value, where the codec is HT_SPARSE or HT_CONSTANT */
 } ht_plan;
 void ht_plan_chunk(const ht_kernels *, const uint8_t *data, const uint8_t *base, size_t count, int width, int floating,
                    int effort, ht_plan *plan);

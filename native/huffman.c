@@ -24,18 +24,16 @@ static size_t write_lengths(const uint8_t *lengths, int low, int high, uint8_t *
     return 2 + bytes;
 }
 
-/* Returns the bytes written, or 0 when they would not be fewer than `capacity` or there is nothing to gain. */
-size_t ht_huffman_encode(const ht_kernels *kernels, const uint8_t *data, size_t count, uint64_t *pairs,
-                         uint8_t *coded, size_t capacity) {
-    uint32_t counts[HT_STREAMS][256], sum[256];
-    uint8_t lengths[256], *streams[HT_STREAMS];
+/* Returns the bytes written, or 0 when they would not be fewer than `capacity` or there is nothing to gain. counts: of each
+ * segment (ht_kernels.histogram); lengths: the code's (ht_code_lengths). */
+size_t ht_huffman_encode(const ht_kernels *kernels, const uint8_t *data, size_t count, uint32_t (*counts)[256],
+                         const uint8_t *lengths, uint64_t *pairs, uint8_t *coded, size_t capacity) {
+    uint8_t *streams[HT_STREAMS];
     size_t bytes[HT_STREAMS];
     if (count < HT_HUFFMAN_MIN_SYMBOLS) return 0;
-    kernels->histogram(data, count, counts);
-    ht_sum_counts(counts, sum);
-    int used = ht_code_lengths(sum, lengths);
+    int low = 0, high = 255, used = 0;
+    for (int v = 0; v < 256; v++) used += lengths[v] > 0;
     if (used < 2) return 0;
-    int low = 0, high = 255;
     while (lengths[low] == 0) low++;
     while (lengths[high] == 0) high--;
     size_t header = 2 + ((size_t)(high - low) + 2) / 2 + 4 * (HT_STREAMS - 1), total = header;
