@@ -6,15 +6,7 @@
  * registers. Fast loops stop while every store and load is certainly inside its buffer; the rest goes symbol by
  * symbol. A stream must be used up exactly. */
 #include "core.h"
-
-enum { LOOKUPS = 5, BYTES_PER_REFILL = 7 }; /* 5 x 11 bits <= 56 - 1, the fewest that a refill gives */
-
-typedef struct {
-    uint64_t bits; /* 0: the stream is too short for the fast loops */
-    const uint8_t *in, *stream;
-    uint8_t *out, *out_end;
-    uint64_t left; /* bits, where `bits` is 0 */
-} lane;
+#include "huffman_lanes.h"
 
 #define REFILL(s)                                                                                                     \
     do {                                                                                                              \
@@ -65,79 +57,6 @@ HT_INLINE void round_of_four(const ht_symbols *table, lane *lanes) {
     CLOSE(1);
     CLOSE(2);
     CLOSE(3);
-}
-
-/* Where a lookup yields one value, which is known beforehand, nothing but the bits must wait for it: all eight lanes fit
- * the registers, and run in step. */
-#define SINGLE(s, k)                                                                                                  \
-    do {                                                                                                              \
-        const ht_symbols *entry = &table[bits##s >> (64 - HT_CODE_BITS)];                                             \
-        uint64_t count = entry->bits;                                                                                 \
-        out##s[k] = entry->values[0];                                                                                 \
-        bits##s <<= count & 63;                                                                                       \
-    } while (0)
-
-#define SINGLE_EIGHT(k)                                                                                               \
-    SINGLE(0, k);                                                                                                     \
-    SINGLE(1, k);                                                                                                     \
-    SINGLE(2, k);                                                                                                     \
-    SINGLE(3, k);                                                                                                     \
-    SINGLE(4, k);                                                                                                     \
-    SINGLE(5, k);                                                                                                     \
-    SINGLE(6, k);                                                                                                     \
-    SINGLE(7, k)
-
-#define REFILL_LANE(s)                                                                                                \
-    do {                                                                                                              \
-        unsigned used = (unsigned)__builtin_ctzll(bits##s);                                                           \
-        const uint8_t *at = in[s] - (used >> 3);                                                                      \
-        HT_IN_REGISTER(at);                                                                                           \
-        in[s] = at;                                                                                                   \
-        bits##s = (ht_load_u64le(at) | 1) << (used & 7);                                                              \
-    } while (0)
-
-/* Three pointers and the segment's length address all eight lanes. */
-HT_INLINE void single_rounds(const ht_symbols *table, lane *lanes, size_t rounds) {
-    const uint8_t *in[HT_STREAMS];
-    ptrdiff_t segment = lanes[1].out - lanes[0].out;
-    uint8_t *out0 = lanes[0].out, *out3 = lanes[3].out, *out6 = lanes[6].out;
-    uint64_t bits0 = lanes[0].bits, bits1 = lanes[1].bits, bits2 = lanes[2].bits, bits3 = lanes[3].bits;
-    uint64_t bits4 = lanes[4].bits, bits5 = lanes[5].bits, bits6 = lanes[6].bits, bits7 = lanes[7].bits;
-    for (int s = 0; s < HT_STREAMS; s++) {
-        in[s] = lanes[s].in;
-        lanes[s].out += LOOKUPS * rounds;
-    }
-#define out1 (out0 + segment)
-#define out2 (out0 + 2 * segment)
-#define out4 (out3 + segment)
-#define out5 (out3 + 2 * segment)
-#define out7 (out6 + segment)
-    for (; rounds > 0; rounds--) {
-        REFILL_LANE(0);
-        REFILL_LANE(1);
-        REFILL_LANE(2);
-        REFILL_LANE(3);
-        REFILL_LANE(4);
-        REFILL_LANE(5);
-        REFILL_LANE(6);
-        REFILL_LANE(7);
-        SINGLE_EIGHT(0);
-        SINGLE_EIGHT(1);
-        SINGLE_EIGHT(2);
-        SINGLE_EIGHT(3);
-        SINGLE_EIGHT(4);
-        out0 += LOOKUPS;
-        out3 += LOOKUPS;
-        out6 += LOOKUPS;
-    }
-#undef out1
-#undef out2
-#undef out4
-#undef out5
-#undef out7
-    for (int s = 0; s < HT_STREAMS; s++) lanes[s].in = in[s];
-    lanes[0].bits = bits0, lanes[1].bits = bits1, lanes[2].bits = bits2, lanes[3].bits = bits3;
-    lanes[4].bits = bits4, lanes[5].bits = bits5, lanes[6].bits = bits6, lanes[7].bits = bits7;
 }
 
 /* How many rounds are safe: each moves back by at most 7 bytes, writes at most 30 and stores 2 beyond them. */
@@ -192,7 +111,7 @@ HT_INLINE void finish_fast(const ht_symbols *table, lane *l) {
 }
 
 HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_lengths, const uint8_t *const *streams,
-                      const size_t *lengths, uint8_t *data, size_t count) {
+                      const size_t *lengths, uint8_t *data, size_t count, int bmi2) {
     lane lanes[HT_STREAMS];
     for (int s = 0; s < HT_STREAMS; s++) {
         size_t begin, segment = ht_segment(count, s, &begin);
@@ -206,7 +125,7 @@ HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_l
         }
         if (rounds == 0) break;
         if (single) {
-            single_rounds(table, lanes, rounds);
+            ht_single_rounds(table, lanes, rounds, bmi2);
             continue;
         }
         for (; rounds > 0; rounds--) {
@@ -224,13 +143,13 @@ HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_l
 
 int ht_huffman_restore_scalar(const ht_symbols *table, int single, const uint8_t *code_lengths,
                               const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, single, code_lengths, streams, lengths, data, count);
+    return restore(table, single, code_lengths, streams, lengths, data, count, 0);
 }
 
 #if defined(__x86_64__)
 __attribute__((target("avx2,bmi,bmi2,lzcnt"))) int
 ht_huffman_restore_avx2(const ht_symbols *table, int single, const uint8_t *code_lengths,
                         const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, single, code_lengths, streams, lengths, data, count);
+    return restore(table, single, code_lengths, streams, lengths, data, count, 1);
 }
 #endif

@@ -22,6 +22,10 @@ enum { SMALL_PLANE = 4096 };
 /* From here on strings of 8 bytes do not repeat by chance. */
 static const double repeats_tell_from_bits = 2.5;
 
+/* Nor do they from here on: text, logs and programs have fewer bits, and the search takes longer than the bytes' coding
+ * may be held up. */
+static const double repeats_tell_below_bits = 6.5;
+
 /* A base must gain at least this share, because using it ties the frame to what the receiver holds. */
 static const double delta_gain_ratio = 0.98;
 
@@ -93,6 +97,7 @@ void ht_plan_chunk(const ht_kernels *kernels, const uint8_t *data, const uint8_t
     sample s = {kernels, data, NULL, count, sampled, width, floating, effort};
     double least = assess(&s, HT_DELTA_NONE, plan);
     int telling = width == 1 && plan->codec[0] == HT_HUFFMAN && least >= repeats_tell_from_bits;
+    telling = telling && least < repeats_tell_below_bits;
     if (telling && ht_repeats_itself(data, count)) plan->codec[0] = HT_ZSTD;
     if (base == NULL) return;
     s.base = base;
