@@ -5,7 +5,7 @@ status codes into errors. The typed surface is in _core.pyi; callers use heliotr
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.ref cimport PyObject, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 
 from .errors import MalformedFrame, MissingBase
 
@@ -404,7 +404,7 @@ cdef object encode_plane(int codec, object data, str kernel):
     scratch.planes = NULL
     scratch.folded = held.take(folded, True, &room)
     scratch.streams = held.take(streams, True, &room)
-    scratch.pairs = <uint64_t *>calloc(HT_PAIRS, sizeof(uint64_t))
+    scratch.pairs = <uint64_t *>malloc(HT_PAIRS * sizeof(uint64_t))
     if scratch.pairs == NULL:
         raise MemoryError
     with nogil:
