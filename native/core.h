@@ -98,7 +98,8 @@ typedef struct ht_kernels {
                             uint8_t *const *streams);
     /* single: no entry of the table yields more than one value. */
     int (*huffman_restore)(const ht_symbols *table, int single, const uint8_t *code_lengths,
-                           const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count);
+                           const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count,
+                           size_t segment);
     /* Streams are written down from their ends; begins: result. */
     void (*ans_streams)(const uint8_t *data, size_t count, const ht_ans_encoder *encoder, int table_bits,
                         uint8_t *const *ends, uint8_t **begins);
@@ -128,7 +129,9 @@ double ht_entropy_bits(const uint32_t *counts, size_t total);
 double ht_sample_entropy_bits(const uint32_t *counts, size_t sampled, size_t population);
 
 /* huffman_code.c */
-size_t ht_segment(size_t count, int stream, size_t *begin);
+int ht_segments_stagger(size_t count); /* whether the encoder staggers the segments of a plane */
+size_t ht_segment_bytes(size_t count, int staggered);
+size_t ht_segment(size_t count, size_t segment, int stream, size_t *begin);
 int ht_code_lengths(const uint32_t *counts, uint8_t *lengths);
 int ht_code_is_complete(const uint8_t *lengths);
 void ht_encode_table(const uint8_t *lengths, uint64_t *codes);
@@ -142,9 +145,9 @@ int ht_huffman_decode(const ht_kernels *, const uint8_t *coded, size_t coded_byt
 void ht_huffman_streams_scalar(const uint8_t *, size_t, const uint64_t *, const uint64_t *, uint8_t *const *);
 void ht_huffman_streams_avx2(const uint8_t *, size_t, const uint64_t *, const uint64_t *, uint8_t *const *);
 int ht_huffman_restore_scalar(const ht_symbols *, int, const uint8_t *, const uint8_t *const *, const size_t *,
-                              uint8_t *, size_t);
+                              uint8_t *, size_t, size_t);
 int ht_huffman_restore_avx2(const ht_symbols *, int, const uint8_t *, const uint8_t *const *, const size_t *,
-                            uint8_t *, size_t);
+                            uint8_t *, size_t, size_t);
 
 /* ans_code.c */
 int ht_ans_table_bits(size_t count);

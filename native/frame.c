@@ -74,9 +74,11 @@ static size_t emit_plane(const ht_kernels *kernels, ht_plan *plan, int p, const 
 }
 
 /* The lowest version that has all codecs of the frame. */
-static uint8_t version_of(const ht_plan *plan, int width) {
-    for (int p = 0; p < width; p++)
+static uint8_t version_of(const ht_plan *plan, int width, size_t count) {
+    for (int p = 0; p < width; p++) {
         if (plan->codec[p] >= VERSION_1_CODECS) return HT_FRAME_VERSION;
+        if (plan->codec[p] == HT_HUFFMAN && ht_segments_stagger(count)) return HT_FRAME_VERSION;
+    }
     return 1;
 }
 
@@ -105,7 +107,7 @@ static void encode(const ht_kernels *kernels, ht_encode_job *job, int effort, ht
     }
     if (zstd_planes == 0 && at >= HT_HEADER_BYTES + job->length) return store_whole(job);
     ht_frame_header(frame, job->length, width, job->floating, plan.delta, 0);
-    frame[2] = version_of(&plan, width);
+    frame[2] = version_of(&plan, width, count);
     job->frame_bytes = at;
     job->zstd_planes = zstd_planes;
 }

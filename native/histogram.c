@@ -22,10 +22,10 @@ void ht_entropy_prepare(void) {
  * before it. */
 void ht_histogram_scalar(const uint8_t *data, size_t count, uint32_t (*counts)[256]) {
     const uint8_t *segment[HT_STREAMS];
-    size_t length[HT_STREAMS], i = 0, begin;
+    size_t length[HT_STREAMS], i = 0, begin, bytes = ht_segment_bytes(count, ht_segments_stagger(count));
     memset(counts, 0, HT_STREAMS * sizeof *counts);
     for (int s = 0; s < HT_STREAMS; s++) {
-        length[s] = ht_segment(count, s, &begin);
+        length[s] = ht_segment(count, bytes, s, &begin);
         segment[s] = data + begin;
     }
     for (; i + 4 <= length[HT_STREAMS - 1]; i += 4) {

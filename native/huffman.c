@@ -3,7 +3,8 @@
  *     lowest value | highest value | code lengths, 4 bits each, low nibble first | 7 x u32: bytes of streams 0 to 6 |
  *     stream 0 | ... | stream 7
  *
- * Stream s codes segment s of the plane (ht_segment). Nothing is ever written beyond the exact size, which is known
+ * Stream s codes segment s of the plane (ht_segment). Where the segments are staggered, the highest value comes before the
+ * lowest. Nothing is ever written beyond the exact size, which is known
  * before the first bit, because the segments have their own histograms. */
 #include "core.h"
 
@@ -15,9 +16,9 @@ static size_t stream_bytes(const uint32_t *counts, const uint8_t *lengths) {
     return (size_t)(bits / 8 + 1); /* with the end mark */
 }
 
-static size_t write_lengths(const uint8_t *lengths, int low, int high, uint8_t *coded) {
-    coded[0] = (uint8_t)low;
-    coded[1] = (uint8_t)high;
+static size_t write_lengths(const uint8_t *lengths, int low, int high, int staggered, uint8_t *coded) {
+    coded[0] = (uint8_t)(staggered ? high : low);
+    coded[1] = (uint8_t)(staggered ? low : high);
     size_t bytes = ((size_t)(high - low) + 2) / 2;
     memset(coded + 2, 0, bytes);
     for (int v = low; v <= high; v++) coded[2 + (v - low) / 2] |= (uint8_t)(lengths[v] << (4 * ((v - low) & 1)));
@@ -39,7 +40,7 @@ size_t ht_huffman_encode(const ht_kernels *kernels, const uint8_t *data, size_t 
     size_t header = 2 + ((size_t)(high - low) + 2) / 2 + 4 * (HT_STREAMS - 1), total = header;
     for (int s = 0; s < HT_STREAMS; s++) total += bytes[s] = stream_bytes(counts[s], lengths);
     if (total >= capacity) return 0;
-    size_t at = write_lengths(lengths, low, high, coded);
+    size_t at = write_lengths(lengths, low, high, ht_segments_stagger(count), coded);
     for (int s = 0; s < HT_STREAMS - 1; s++, at += 4) ht_store_u32le(coded + at, (uint32_t)bytes[s]);
     for (int s = 0; s < HT_STREAMS; s++) {
         streams[s] = coded + at;
@@ -54,10 +55,11 @@ size_t ht_huffman_encode(const ht_kernels *kernels, const uint8_t *data, size_t 
 }
 
 /* Returns the size of the header, or 0 when it is cut short or its lengths are no complete code. */
-static size_t read_lengths(const uint8_t *coded, size_t coded_bytes, uint8_t *lengths) {
+static size_t read_lengths(const uint8_t *coded, size_t coded_bytes, uint8_t *lengths, int *staggered) {
     memset(lengths, 0, 256);
-    if (coded_bytes < 2 || coded[0] >= coded[1]) return 0;
-    int low = coded[0], high = coded[1];
+    if (coded_bytes < 2 || coded[0] == coded[1]) return 0;
+    *staggered = coded[0] > coded[1];
+    int low = coded[*staggered], high = coded[!*staggered];
     size_t bytes = ((size_t)(high - low) + 2) / 2;
     if (coded_bytes < 2 + bytes) return 0;
     for (int v = low; v <= high; v++) lengths[v] = coded[2 + (v - low) / 2] >> (4 * ((v - low) & 1)) & 15;
@@ -68,9 +70,10 @@ static size_t read_lengths(const uint8_t *coded, size_t coded_bytes, uint8_t *le
 int ht_huffman_decode(const ht_kernels *kernels, const uint8_t *coded, size_t coded_bytes, uint8_t *data,
                       size_t count) {
     uint8_t code_lengths[256];
+    int staggered;
     ht_symbols table[1 << HT_CODE_BITS];
     const uint8_t *streams[HT_STREAMS];
-    size_t bytes[HT_STREAMS], at = read_lengths(coded, coded_bytes, code_lengths);
+    size_t bytes[HT_STREAMS], at = read_lengths(coded, coded_bytes, code_lengths, &staggered);
     if (at == 0) return HT_BAD_CODE;
     if (coded_bytes - at < 4 * (HT_STREAMS - 1)) return HT_BAD_STREAM;
     const uint8_t *sizes = coded + at;
@@ -83,5 +86,6 @@ int ht_huffman_decode(const ht_kernels *kernels, const uint8_t *coded, size_t co
     }
     int single = count < SEVERAL_SYMBOLS_FROM || 8 * coded_bytes > SEVERAL_SYMBOLS_BELOW_BITS * count;
     ht_decode_table(code_lengths, !single, table);
-    return kernels->huffman_restore(table, single, code_lengths, streams, bytes, data, count);
+    size_t segment = ht_segment_bytes(count, staggered);
+    return kernels->huffman_restore(table, single, code_lengths, streams, bytes, data, count, segment);
 }

@@ -111,11 +111,11 @@ HT_INLINE void finish_fast(const ht_symbols *table, lane *l) {
 }
 
 HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_lengths, const uint8_t *const *streams,
-                      const size_t *lengths, uint8_t *data, size_t count, int bmi2) {
+                      const size_t *lengths, uint8_t *data, size_t count, size_t segment, int bmi2) {
     lane lanes[HT_STREAMS];
     for (int s = 0; s < HT_STREAMS; s++) {
-        size_t begin, segment = ht_segment(count, s, &begin);
-        if (!open_lane(&lanes[s], streams[s], lengths[s], data + begin, segment)) return HT_BAD_STREAM;
+        size_t begin, length = ht_segment(count, segment, s, &begin);
+        if (!open_lane(&lanes[s], streams[s], lengths[s], data + begin, length)) return HT_BAD_STREAM;
     }
     for (;;) {
         size_t rounds = SIZE_MAX;
@@ -142,14 +142,16 @@ HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_l
 }
 
 int ht_huffman_restore_scalar(const ht_symbols *table, int single, const uint8_t *code_lengths,
-                              const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, single, code_lengths, streams, lengths, data, count, 0);
+                              const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count,
+                              size_t segment) {
+    return restore(table, single, code_lengths, streams, lengths, data, count, segment, 0);
 }
 
 #if defined(__x86_64__)
 __attribute__((target("avx2,bmi,bmi2,lzcnt"))) int
 ht_huffman_restore_avx2(const ht_symbols *table, int single, const uint8_t *code_lengths,
-                        const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, single, code_lengths, streams, lengths, data, count, 1);
+                        const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count,
+                              size_t segment) {
+    return restore(table, single, code_lengths, streams, lengths, data, count, segment, 1);
 }
 #endif
