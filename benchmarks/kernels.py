@@ -1,8 +1,8 @@
 """The plane coders by themselves: bits and speed of one thread over planes of rising entropy.
 
 ``python -m benchmarks.kernels [--json] [--runs N] [--plane-bytes N]``. Planes hold two-sided geometric values, which is
-what the byte planes of weights and of their differences look like. ``coded_bits`` and ``entropy_bits`` are per byte; GB/s
-are of plane bytes, counting and tables included. ``chosen`` is what a frame takes for the plane. The last rows say what
+what the byte planes of weights and of their differences look like. ``coded_bits`` and ``entropy_bits`` are per byte;
+GB/s are of plane bytes, counting and tables included. ``chosen`` is what a frame takes for the plane. The last rows say what
 choosing takes: a chunk of noise is looked at and left alone, so that its time is the choice's.
 """
 
@@ -52,9 +52,7 @@ def plane_rows(data: bytes, runs: int) -> Iterator[Row]:
         coder[1](coded, output)
         assert output == data, name
     encode_s = measure.in_turns({name: _call(coder[0], data) for name, (coder, _) in able.items()}, runs)
-    decode_s = measure.in_turns(
-        {name: _call(coder[1], coded, output) for name, (coder, coded) in able.items()}, runs
-    )
+    decode_s = measure.in_turns({name: _call(coder[1], coded, output) for name, (coder, coded) in able.items()}, runs)
     (chosen,) = native.inspect(native.encode([Chunk(data)])[0]).planes or ("stored",)
     for name, (_, coded) in able.items():
         row: Row = {"entropy_bits": round(_core.entropy(data), 4), "coder": name, "chosen": chosen}

@@ -166,8 +166,8 @@ int ht_ans_restore_scalar(const ht_ans_entry *, int, const uint8_t *const *, con
 int ht_ans_restore_avx2(const ht_ans_entry *, int, const uint8_t *const *, const size_t *, uint8_t *, size_t);
 
 /* order0.c */
-size_t ht_order0_encode(const ht_kernels *, const uint8_t *data, size_t count, ht_scratch, uint8_t *coded,
-                        size_t capacity, int *codec);
+size_t ht_order0_encode(const ht_kernels *, const uint8_t *data, size_t count, ht_scratch, double chunk_bits,
+                        uint8_t *coded, size_t capacity, int *codec);
 
 /* sparse.c */
 size_t ht_sparse_encode(const ht_kernels *, const uint8_t *data, size_t count, uint8_t common, ht_scratch,
@@ -196,6 +196,7 @@ int ht_repeats_itself(const uint8_t *data, size_t length);
 typedef struct ht_plan {
     int delta;
     uint8_t codec[HT_MAX_WIDTH];
+    double bits; /* expected of an element, all planes together */
     uint8_t common[HT_MAX_WIDTH]; /* the most frequent value, where the codec is HT_SPARSE or HT_CONSTANT */
 } ht_plan;
 void ht_plan_chunk(const ht_kernels *, const uint8_t *data, const uint8_t *base, size_t count, int width, int floating,

@@ -63,7 +63,7 @@ static size_t emit_plane(const ht_kernels *kernels, ht_plan *plan, int p, const 
     }
     if (*codec != HT_ZSTD && *codec != HT_RAW && *codec != HT_CONSTANT) {
         int order0;
-        bytes = ht_order0_encode(kernels, plane, count, scratch, out, worth, &order0);
+        bytes = ht_order0_encode(kernels, plane, count, scratch, plan->bits, out, worth, &order0);
         *codec = (uint8_t)order0;
     }
     if (bytes > 0) return bytes;

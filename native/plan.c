@@ -86,6 +86,7 @@ static double assess(const sample *s, int delta, ht_plan *plan) {
         ht_sum_counts(counts, sum);
         total += choose(s, sum, p, plan);
     }
+    plan->bits = total;
     return total;
 }
 

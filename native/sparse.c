@@ -8,7 +8,7 @@
  * own entropy, at the cost of the others only. Gaps and values are coded as planes are (raw, one value, Huffman, ANS). */
 #include "core.h"
 
-enum { HEADER_BYTES = 14, LONGEST_GAP = 255, MOST_SHARE = 5, FEWEST_VALUES = 256 };
+enum { HEADER_BYTES = 14, LONGEST_GAP = 255, MOST_SHARE = 5, FEWEST_VALUES = 256, VALUE_BITS = 8 };
 
 typedef struct {
     uint8_t *gaps, *values;
@@ -54,7 +54,8 @@ static int collect(const uint8_t *data, size_t count, uint8_t common, lists *l) 
 
 static size_t encode_list(const ht_kernels *kernels, const uint8_t *list, size_t count, ht_scratch scratch,
                           uint8_t *coded, size_t capacity, int *codec) {
-    size_t bytes = ht_order0_encode(kernels, list, count, scratch, coded, count < capacity ? count : capacity, codec);
+    size_t bytes = ht_order0_encode(kernels, list, count, scratch, VALUE_BITS, coded, count < capacity ? count : capacity,
+                                    codec);
     if (bytes > 0) return bytes;
     *codec = HT_RAW;
     if (count > 0 && memcmp(list, list + 1, count - 1) == 0) {

@@ -1,8 +1,8 @@
 """Golden vectors: frames written once, decoded by every later version, and encoded to the same bytes by every kernel.
 
 tests/native/golden/NAME.hex holds the chunk, its base (or nothing) and its frame, one per line. zstd planes are only
-decoded: another zstd release may compress otherwise. So are ONLY_DECODED,
-frames of version 1 whose planes are coded otherwise since version 2. A change here is a change of the format and needs a new version.
+decoded: another zstd release may compress otherwise. So are ONLY_DECODED, frames of version 1 whose planes are coded
+otherwise since version 2. A change here is a change of the format and needs a new version.
 """
 
 from __future__ import annotations
