@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.kernels [--json] [--runs N] [--plane-bytes N]``. Planes hold two-sided geometric values, which is
 what the byte planes of weights and of their differences look like. ``coded_bits`` and ``entropy_bits`` are per byte;
-GB/s are of plane bytes, counting and tables included. ``chosen`` is what a frame takes for the plane. The last rows say what
-choosing takes: a chunk of noise is looked at and left alone, so that its time is the choice's.
+GB/s are of plane bytes, counting and tables included. ``chosen`` is what a frame takes for the plane. The last rows
+say what choosing takes: a chunk of noise is looked at and left alone, so that its time is the choice's.
 """
 
 from __future__ import annotations
