@@ -2,10 +2,11 @@
 """The C kernels, as Python calls: checks arguments, holds buffers, releases the GIL once around each batch and turns
 status codes into errors. The typed surface is in _core.pyi; callers use heliotrope.native, not this module."""
 
+from functools import partial
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.ref cimport PyObject, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 
 from .errors import MalformedFrame, MissingBase
 
@@ -15,7 +16,8 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
 
 cdef extern from "core.h" nogil:
-    enum: HT_MAX_WIDTH, HT_STREAMS, HT_HEADER_BYTES, HT_FRAME_VERSION, HT_MAX_CHUNK_BYTES, HT_ZSTD, HT_PAIRS
+    enum: HT_MAX_WIDTH, HT_STREAMS, HT_HEADER_BYTES, HT_FRAME_VERSION, HT_MAX_CHUNK_BYTES
+    enum: HT_HUFFMAN, HT_ZSTD, HT_ANS, HT_SPARSE
     enum: HT_OK, HT_BAD_MAGIC, HT_BAD_VERSION, HT_BAD_SHAPE, HT_TRUNCATED, HT_TRAILING_BYTES, HT_BAD_PLANE
     enum: HT_BAD_CODE, HT_BAD_STREAM, HT_WRONG_LENGTH, HT_NEEDS_BASE, HT_NEEDS_ZSTD, HT_NO_MEMORY
 
@@ -28,12 +30,6 @@ cdef extern from "core.h" nogil:
         void (*split)(const uint8_t *, const uint8_t *, size_t, int, int, uint8_t **) noexcept nogil
         void (*merge)(const uint8_t **, const uint8_t *, size_t, int, int, uint8_t *) noexcept nogil
         void (*histogram)(const uint8_t *, size_t, uint32_t (*)[256]) noexcept nogil
-
-    ctypedef struct ht_scratch:
-        uint8_t *planes
-        uint8_t *folded
-        uint64_t *pairs
-        uint8_t *streams
 
     ctypedef struct ht_plane:
         int codec
@@ -76,15 +72,8 @@ cdef extern from "core.h" nogil:
     int ht_transform_of(int, int, int)
     void ht_sum_counts(uint32_t (*)[256], uint32_t *)
     double ht_entropy_bits(const uint32_t *, size_t)
-    int ht_code_lengths(const uint32_t *, uint8_t *)
-    size_t ht_huffman_encode(const ht_kernels *, const uint8_t *, size_t, uint32_t (*)[256], const uint8_t *,
-                             uint64_t *, uint8_t *, size_t)
-    size_t ht_ans_scratch_bytes(size_t)
-    size_t ht_ans_encode(const ht_kernels *, const uint8_t *, size_t, const uint32_t *, uint8_t *, uint8_t *, size_t)
-    int ht_ans_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, size_t)
-    size_t ht_sparse_encode(const ht_kernels *, const uint8_t *, size_t, uint8_t, ht_scratch, uint8_t *, size_t)
-    int ht_sparse_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, uint8_t *, size_t)
-    int ht_huffman_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, size_t)
+    size_t ht_plane_encode(const ht_kernels *, int, const uint8_t *, size_t, uint8_t *)
+    int ht_plane_decode(const ht_kernels *, int, const uint8_t *, size_t, uint8_t *, size_t)
     size_t ht_gear_cut(const uint8_t *, size_t, size_t, size_t, size_t)
     size_t ht_frame_bound(size_t)
     int ht_frame_parse(const uint8_t *, size_t, ht_frame *, int *)
@@ -164,9 +153,7 @@ def select(str kernel):
 
 def kernels():
     """Operation -> the implementation that runs it."""
-    huffman = active.huffman_name.decode()
-    ans = active.ans_name.decode()
-    split = active.split_name.decode()
+    huffman, ans, split = active.huffman_name.decode(), active.ans_name.decode(), active.split_name.decode()
     return {"split": split, "merge": split, "histogram": active.histogram_name.decode(),
             "huffman_encode": huffman, "huffman_decode": huffman, "ans_encode": ans, "ans_decode": ans,
             "boundaries": "scalar"}
@@ -382,92 +369,32 @@ def entropy(object data):
     return bits
 
 
-cdef enum:
-    HUFFMAN = 2
-    ANS = 6
-    SPARSE = 7
-
-
-cdef object encode_plane(int codec, object data, str kernel):
+def plane_encode(int codec, object data, str kernel):
     """One plane by one coder, or None when that is not shorter."""
-    cdef Buffers held = Buffers(4)
-    cdef size_t length, room, size
-    cdef uint32_t counts[HT_STREAMS][256]
-    cdef uint32_t total[256]
-    cdef uint8_t lengths[256]
-    cdef ht_scratch scratch
+    cdef size_t length
+    cdef Buffers held = Buffers(2)
     cdef const ht_kernels *chosen = named(kernel)
     cdef const uint8_t *source = held.take(data, False, &length)
-    coded, folded, streams = bytearray(length), bytearray(length // 2 + 1), bytearray(ht_ans_scratch_bytes(length))
-    cdef uint8_t *target = held.take(coded, True, &room)
-    cdef int v, common = 0
-    scratch.planes = NULL
-    scratch.folded = held.take(folded, True, &room)
-    scratch.streams = held.take(streams, True, &room)
-    scratch.pairs = <uint64_t *>malloc(HT_PAIRS * sizeof(uint64_t))
-    if scratch.pairs == NULL:
-        raise MemoryError
+    coded = bytearray(length)
+    cdef uint8_t *target = held.take(coded, True, &length)
     with nogil:
-        chosen.histogram(source, length, counts)
-        ht_sum_counts(counts, total)
-        if codec == HUFFMAN:
-            ht_code_lengths(total, lengths)
-            size = ht_huffman_encode(chosen, source, length, counts, lengths, scratch.pairs, target, length)
-        elif codec == ANS:
-            size = ht_ans_encode(chosen, source, length, total, scratch.streams, target, length)
-        else:
-            for v in range(256):
-                if total[v] > total[common]:
-                    common = v
-            size = ht_sparse_encode(chosen, source, length, <uint8_t>common, scratch, target, length)
-    free(scratch.pairs)
-    return bytes(memoryview(coded)[:size]) if size > 0 else None
+        length = ht_plane_encode(chosen, codec, source, length, target)
+    return bytes(memoryview(coded)[:length]) if length > 0 else None
 
 
-cdef object decode_plane(int codec, object coded, object output, str kernel):
-    cdef Buffers held = Buffers(3)
-    cdef size_t length, count, room
+def plane_decode(int codec, object coded, object output, str kernel):
+    cdef Buffers held = Buffers(2)
+    cdef size_t length, count
+    cdef int status
     cdef const ht_kernels *chosen = named(kernel)
     cdef const uint8_t *source = held.take(coded, False, &length)
     cdef uint8_t *target = held.take(output, True, &count)
-    cdef uint8_t *scratch = held.take(bytearray(count // 2 + 1), True, &room)
-    cdef int status
     with nogil:
-        if codec == HUFFMAN:
-            status = ht_huffman_decode(chosen, source, length, target, count)
-        elif codec == ANS:
-            status = ht_ans_decode(chosen, source, length, target, count)
-        else:
-            status = ht_sparse_decode(chosen, source, length, scratch, target, count)
+        status = ht_plane_decode(chosen, codec, source, length, target, count)
     if status != HT_OK:
         raise refusal(status, "plane", -1)
 
 
-def huffman_encode(object data, str kernel):
-    """One plane as a Huffman block, or None when that is not shorter."""
-    return encode_plane(HUFFMAN, data, kernel)
-
-
-def huffman_decode(object coded, object output, str kernel):
-    """The inverse of huffman_encode, into `output` of the plane's length."""
-    decode_plane(HUFFMAN, coded, output, kernel)
-
-
-def ans_encode(object data, str kernel):
-    """One plane as an ANS block, or None when that is not shorter."""
-    return encode_plane(ANS, data, kernel)
-
-
-def ans_decode(object coded, object output, str kernel):
-    """The inverse of ans_encode, into `output` of the plane's length."""
-    decode_plane(ANS, coded, output, kernel)
-
-
-def sparse_encode(object data, str kernel):
-    """One plane as its most frequent value and the others' places, or None when that is not shorter."""
-    return encode_plane(SPARSE, data, kernel)
-
-
-def sparse_decode(object coded, object output, str kernel):
-    """The inverse of sparse_encode, into `output` of the plane's length."""
-    decode_plane(SPARSE, coded, output, kernel)
+huffman_encode, huffman_decode = partial(plane_encode, HT_HUFFMAN), partial(plane_decode, HT_HUFFMAN)
+ans_encode, ans_decode = partial(plane_encode, HT_ANS), partial(plane_decode, HT_ANS)
+sparse_encode, sparse_decode = partial(plane_encode, HT_SPARSE), partial(plane_decode, HT_SPARSE)

@@ -139,8 +139,9 @@ void ht_pair_table(const uint64_t *codes, uint64_t *pairs);
 void ht_decode_table(const uint8_t *lengths, int several_symbols, ht_symbols *table);
 
 /* huffman.c, huffman_encode.c, huffman_decode.c */
+/* pairs: NULL, or scratch of HT_PAIRS */
 size_t ht_huffman_encode(const ht_kernels *, const uint8_t *data, size_t count, uint32_t (*counts)[256],
-                         const uint8_t *lengths, uint64_t *pairs, uint8_t *coded, size_t capacity); /* pairs: NULL, or scratch of HT_PAIRS */
+                         const uint8_t *lengths, uint64_t *pairs, uint8_t *coded, size_t capacity);
 int ht_huffman_decode(const ht_kernels *, const uint8_t *coded, size_t coded_bytes, uint8_t *data, size_t count);
 void ht_huffman_streams_scalar(const uint8_t *, size_t, const uint64_t *, const uint64_t *, uint8_t *const *);
 void ht_huffman_streams_avx2(const uint8_t *, size_t, const uint64_t *, const uint64_t *, uint8_t *const *);
@@ -174,6 +175,10 @@ size_t ht_sparse_encode(const ht_kernels *, const uint8_t *data, size_t count, u
                         uint8_t *coded, size_t capacity);
 int ht_sparse_decode(const ht_kernels *, const uint8_t *coded, size_t coded_bytes, uint8_t *scratch, uint8_t *data,
                      size_t count);
+
+/* plane.c */
+size_t ht_plane_encode(const ht_kernels *, int codec, const uint8_t *data, size_t count, uint8_t *coded);
+int ht_plane_decode(const ht_kernels *, int codec, const uint8_t *coded, size_t coded_bytes, uint8_t *data, size_t count);
 
 /* septets.c */
 size_t ht_septet_bytes(size_t count);

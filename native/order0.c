@@ -16,7 +16,8 @@ static int ans_pays(const uint32_t *counts, const uint8_t *lengths, size_t count
     return saved > (of_plane < of_chunk ? of_plane : of_chunk);
 }
 
-/* chunk_bits: expected of all planes together, for each element. Returns the bytes written and sets *codec, or returns 0 when they would not be fewer than `capacity`. */
+/* chunk_bits: expected of all planes together, for each element. Returns the bytes written and sets *codec, or returns 0
+ * when they would not be fewer than `capacity`. */
 size_t ht_order0_encode(const ht_kernels *kernels, const uint8_t *data, size_t count, ht_scratch scratch,
                         double chunk_bits, uint8_t *coded, size_t capacity, int *codec) {
     uint32_t counts[HT_STREAMS][256], sum[256];
