@@ -2,6 +2,7 @@
 """The C kernels, as Python calls: checks arguments, holds buffers, releases the GIL once around each batch and turns
 status codes into errors. The typed surface is in _core.pyi; callers use heliotrope.native, not this module."""
 
+from functools import partial
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.ref cimport PyObject, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -15,7 +16,8 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
 
 cdef extern from "core.h" nogil:
-    enum: HT_MAX_WIDTH, HT_STREAMS, HT_HEADER_BYTES, HT_FRAME_VERSION, HT_MAX_CHUNK_BYTES, HT_ZSTD, HT_PAIRS
+    enum: HT_MAX_WIDTH, HT_STREAMS, HT_HEADER_BYTES, HT_FRAME_VERSION, HT_MAX_CHUNK_BYTES
+    enum: HT_HUFFMAN, HT_ZSTD, HT_ANS, HT_SPARSE
     enum: HT_OK, HT_BAD_MAGIC, HT_BAD_VERSION, HT_BAD_SHAPE, HT_TRUNCATED, HT_TRAILING_BYTES, HT_BAD_PLANE
     enum: HT_BAD_CODE, HT_BAD_STREAM, HT_WRONG_LENGTH, HT_NEEDS_BASE, HT_NEEDS_ZSTD, HT_NO_MEMORY
 
@@ -24,6 +26,7 @@ cdef extern from "core.h" nogil:
         const char *split_name
         const char *histogram_name
         const char *huffman_name
+        const char *ans_name
         void (*split)(const uint8_t *, const uint8_t *, size_t, int, int, uint8_t **) noexcept nogil
         void (*merge)(const uint8_t **, const uint8_t *, size_t, int, int, uint8_t *) noexcept nogil
         void (*histogram)(const uint8_t *, size_t, uint32_t (*)[256]) noexcept nogil
@@ -69,8 +72,8 @@ cdef extern from "core.h" nogil:
     int ht_transform_of(int, int, int)
     void ht_sum_counts(uint32_t (*)[256], uint32_t *)
     double ht_entropy_bits(const uint32_t *, size_t)
-    size_t ht_huffman_encode(const ht_kernels *, const uint8_t *, size_t, uint64_t *, uint8_t *, size_t)
-    int ht_huffman_decode(const ht_kernels *, const uint8_t *, size_t, uint8_t *, size_t)
+    size_t ht_plane_encode(const ht_kernels *, int, const uint8_t *, size_t, uint8_t *)
+    int ht_plane_decode(const ht_kernels *, int, const uint8_t *, size_t, uint8_t *, size_t)
     size_t ht_gear_cut(const uint8_t *, size_t, size_t, size_t, size_t)
     size_t ht_frame_bound(size_t)
     int ht_frame_parse(const uint8_t *, size_t, ht_frame *, int *)
@@ -88,8 +91,8 @@ cdef dict CAUSES = {
     HT_TRUNCATED: "it is shorter than its header says",
     HT_TRAILING_BYTES: "it is longer than its header says",
     HT_BAD_PLANE: "the codec or length of a plane is not allowed",
-    HT_BAD_CODE: "the code lengths are no complete prefix code",
-    HT_BAD_STREAM: "a Huffman stream does not end where it should",
+    HT_BAD_CODE: "the code of a plane is not complete",
+    HT_BAD_STREAM: "a coded stream does not end where it should",
     HT_WRONG_LENGTH: "the output has another length than the chunk",
     HT_NEEDS_BASE: "it needs a base of the chunk's length",
     HT_NEEDS_ZSTD: "a zstd plane was not decompressed",
@@ -150,10 +153,10 @@ def select(str kernel):
 
 def kernels():
     """Operation -> the implementation that runs it."""
-    huffman = active.huffman_name.decode()
-    split = active.split_name.decode()
+    huffman, ans, split = active.huffman_name.decode(), active.ans_name.decode(), active.split_name.decode()
     return {"split": split, "merge": split, "histogram": active.histogram_name.decode(),
-            "huffman_encode": huffman, "huffman_decode": huffman, "boundaries": "scalar"}
+            "huffman_encode": huffman, "huffman_decode": huffman, "ans_encode": ans, "ans_decode": ans,
+            "boundaries": "scalar"}
 
 
 def check_width(int width):
@@ -366,30 +369,32 @@ def entropy(object data):
     return bits
 
 
-def huffman_encode(object data, str kernel):
-    """One plane as a Huffman block, or None when that is not shorter."""
+def plane_encode(int codec, object data, str kernel):
+    """One plane by one coder, or None when that is not shorter."""
+    cdef size_t length
     cdef Buffers held = Buffers(2)
-    cdef size_t length, room, size
     cdef const ht_kernels *chosen = named(kernel)
     cdef const uint8_t *source = held.take(data, False, &length)
     coded = bytearray(length)
-    cdef uint8_t *target = held.take(coded, True, &room)
-    cdef uint64_t *pairs = <uint64_t *>calloc(HT_PAIRS, sizeof(uint64_t))
+    cdef uint8_t *target = held.take(coded, True, &length)
     with nogil:
-        size = ht_huffman_encode(chosen, source, length, pairs, target, length)
-    free(pairs)
-    return bytes(memoryview(coded)[:size]) if size > 0 else None
+        length = ht_plane_encode(chosen, codec, source, length, target)
+    return bytes(memoryview(coded)[:length]) if length > 0 else None
 
 
-def huffman_decode(object coded, object output, str kernel):
-    """The inverse of huffman_encode, into `output` of the plane's length."""
+def plane_decode(int codec, object coded, object output, str kernel):
     cdef Buffers held = Buffers(2)
     cdef size_t length, count
+    cdef int status
     cdef const ht_kernels *chosen = named(kernel)
     cdef const uint8_t *source = held.take(coded, False, &length)
     cdef uint8_t *target = held.take(output, True, &count)
-    cdef int status
     with nogil:
-        status = ht_huffman_decode(chosen, source, length, target, count)
+        status = ht_plane_decode(chosen, codec, source, length, target, count)
     if status != HT_OK:
         raise refusal(status, "plane", -1)
+
+
+huffman_encode, huffman_decode = partial(plane_encode, HT_HUFFMAN), partial(plane_decode, HT_HUFFMAN)
+ans_encode, ans_decode = partial(plane_encode, HT_ANS), partial(plane_decode, HT_ANS)
+sparse_encode, sparse_decode = partial(plane_encode, HT_SPARSE), partial(plane_decode, HT_SPARSE)

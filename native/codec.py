@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 FRAME_VERSION: int = _core.FRAME_VERSION
 #: Versions of the frame that decode() understands, the newest first; both ends agree on one in their hello.
-CODEC_VERSIONS: tuple[int, ...] = (_core.FRAME_VERSION,)
+CODEC_VERSIONS: tuple[int, ...] = (_core.FRAME_VERSION, 1)
 #: A frame is never longer than its chunk plus this.
 HEADER_BYTES: int = _core.HEADER_BYTES
 MAX_CHUNK_BYTES: int = _core.MAX_CHUNK_BYTES
 
 DELTAS = ("none", "xor", "difference")
-CODECS = ("constant", "raw", "huffman", "zstd", "septets", "folded")
+CODECS = ("constant", "raw", "huffman", "zstd", "septets", "folded", "ans", "sparse")
 ZSTD = CODECS.index("zstd")
 ENTRY_LENGTH_BITS = 28
 

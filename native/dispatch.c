@@ -16,9 +16,12 @@ static const ht_kernels scalar = {
     .histogram = ht_histogram_scalar,
     .huffman_streams = ht_huffman_streams_scalar,
     .huffman_restore = ht_huffman_restore_scalar,
+    .ans_streams = ht_ans_streams_scalar,
+    .ans_restore = ht_ans_restore_scalar,
     .split_name = "scalar",
     .histogram_name = "scalar",
     .huffman_name = "scalar",
+    .ans_name = "scalar",
 };
 
 #if defined(__x86_64__)
@@ -29,9 +32,12 @@ static const ht_kernels avx2 = {
     .histogram = ht_histogram_scalar,
     .huffman_streams = ht_huffman_streams_avx2,
     .huffman_restore = ht_huffman_restore_avx2,
+    .ans_streams = ht_ans_streams_avx2,
+    .ans_restore = ht_ans_restore_avx2,
     .split_name = "avx2",
     .histogram_name = "scalar",
     .huffman_name = "avx2",
+    .ans_name = "avx2",
 };
 
 /* Whether the system saves the wide registers when it switches threads: XCR0's bits for SSE and AVX state. */
@@ -60,9 +66,12 @@ static const ht_kernels neon = {
     .histogram = ht_histogram_scalar,
     .huffman_streams = ht_huffman_streams_scalar,
     .huffman_restore = ht_huffman_restore_scalar,
+    .ans_streams = ht_ans_streams_scalar,
+    .ans_restore = ht_ans_restore_scalar,
     .split_name = "neon",
     .histogram_name = "scalar",
     .huffman_name = "scalar",
+    .ans_name = "scalar",
 };
 
 static const ht_kernels *fastest(void) { return &neon; } /* part of the base architecture */

@@ -1,5 +1,6 @@
-/* Planes below about two bits a byte: Huffman cannot give a value less than one bit, so two or four neighbours become
- * one byte first, which also halves or quarters the work.
+/* Planes below about two bits a byte: Huffman cannot give a value less than one bit, so two or four neighbours became
+ * one byte first. Frames of version 1 have them; since version 2 the encoder leaves such planes to ANS, which takes a
+ * fifth fewer bits.
  *
  *     lowest value | values per byte: 2 or 4 | u32: escapes | escaped values | Huffman block of the folded bytes
  *
@@ -10,22 +11,6 @@
 enum { HEADER_BYTES = 6 };
 
 size_t ht_folded_bytes(size_t count, int per_byte) { return (count + (size_t)per_byte - 1) / (size_t)per_byte; }
-
-HT_INLINE uint8_t class_of(uint8_t value, uint8_t low, uint8_t escape) {
-    uint8_t distance = (uint8_t)(value - low);
-    return distance < escape ? distance : escape;
-}
-
-static void fold_pairs(const uint8_t *data, size_t whole, uint8_t low, uint8_t *folded) {
-    for (size_t i = 0; i < whole; i++)
-        folded[i] = (uint8_t)(class_of(data[2 * i], low, 15) | class_of(data[2 * i + 1], low, 15) << 4);
-}
-
-static void fold_fours(const uint8_t *data, size_t whole, uint8_t low, uint8_t *folded) {
-    for (size_t i = 0; i < whole; i++)
-        folded[i] = (uint8_t)(class_of(data[4 * i], low, 3) | class_of(data[4 * i + 1], low, 3) << 2 |
-                              class_of(data[4 * i + 2], low, 3) << 4 | class_of(data[4 * i + 3], low, 3) << 6);
-}
 
 static void unfold_pairs(const uint8_t *folded, size_t whole, uint8_t low, uint8_t *data) {
     for (size_t i = 0; i < whole; i++) {
@@ -43,18 +28,6 @@ static void unfold_fours(const uint8_t *folded, size_t whole, uint8_t low, uint8
     }
 }
 
-void ht_fold(const uint8_t *data, size_t count, uint8_t low, int per_byte, uint8_t *folded) {
-    size_t whole = count / (size_t)per_byte, done = whole * (size_t)per_byte;
-    if (per_byte == 2) fold_pairs(data, whole, low, folded);
-    else fold_fours(data, whole, low, folded);
-    if (done == count) return;
-    uint8_t last[4];
-    memset(last, low, sizeof last);
-    memcpy(last, data + done, count - done);
-    if (per_byte == 2) fold_pairs(last, 1, low, folded + whole);
-    else fold_fours(last, 1, low, folded + whole);
-}
-
 /* Eight folded bytes from `at`, with zeros, which are no escapes, after the end. */
 HT_INLINE uint64_t load_eight(const uint8_t *folded, size_t at, size_t bytes) {
     uint8_t rest[8] = {0};
@@ -69,20 +42,7 @@ HT_INLINE uint64_t escapes_among(uint64_t eight, int per_byte) {
     return per_byte == 2 ? all & all >> 2 & 0x1111111111111111ULL : all & 0x5555555555555555ULL;
 }
 
-/* Appends the escaped values to `out`; returns their number, or `room` when they do not fit. */
-HT_INLINE size_t take_escapes(const uint8_t *data, const uint8_t *folded, size_t bytes, int per_byte, uint8_t *out,
-                              size_t room) {
-    size_t taken = 0;
-    for (size_t at = 0; at < bytes; at += 8) {
-        uint64_t escapes = escapes_among(load_eight(folded, at, bytes), per_byte);
-        if (taken + 8 * (size_t)per_byte >= room) return room;
-        for (; escapes != 0; escapes &= escapes - 1)
-            out[taken++] = data[at * (size_t)per_byte + (size_t)(__builtin_ctzll(escapes) * per_byte / 8)];
-    }
-    return taken;
-}
-
-/* The inverse; returns 0 when there are not exactly `count` escapes or one lies beyond the plane. */
+/* Puts the escaped values in their places; returns 0 when there are not exactly `count` escapes or one lies beyond the plane. */
 HT_INLINE int put_escapes(uint8_t *data, size_t plane_bytes, const uint8_t *folded, int per_byte,
                           const uint8_t *values, size_t count) {
     size_t bytes = ht_folded_bytes(plane_bytes, per_byte), used = 0;
@@ -95,24 +55,6 @@ HT_INLINE int put_escapes(uint8_t *data, size_t plane_bytes, const uint8_t *fold
         }
     }
     return used == count;
-}
-
-/* Returns the bytes written, or 0 when they would not be fewer than `capacity`. */
-size_t ht_folded_encode(const ht_kernels *kernels, const uint8_t *data, size_t count, uint8_t low, int per_byte,
-                        ht_scratch scratch, uint8_t *coded, size_t capacity) {
-    size_t bytes = ht_folded_bytes(count, per_byte);
-    if (capacity < HEADER_BYTES) return 0;
-    size_t room = capacity - HEADER_BYTES;
-    ht_fold(data, count, low, per_byte, scratch.folded);
-    size_t escapes = per_byte == 2 ? take_escapes(data, scratch.folded, bytes, 2, coded + HEADER_BYTES, room)
-                                   : take_escapes(data, scratch.folded, bytes, 4, coded + HEADER_BYTES, room);
-    if (escapes == room) return 0;
-    coded[0] = low;
-    coded[1] = (uint8_t)per_byte;
-    ht_store_u32le(coded + 2, (uint32_t)escapes);
-    size_t block = ht_huffman_encode(kernels, scratch.folded, bytes, scratch.pairs, coded + HEADER_BYTES + escapes,
-                                     room - escapes);
-    return block > 0 ? HEADER_BYTES + escapes + block : 0;
 }
 
 static void unfold(const uint8_t *folded, size_t count, uint8_t low, int per_byte, uint8_t *data) {

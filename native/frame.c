@@ -55,16 +55,31 @@ static size_t emit_plane(const ht_kernels *kernels, ht_plan *plan, int p, const 
         return 1;
     }
     if (*codec == HT_SEPTETS && ht_septets_pack(plane, count, out)) return ht_septet_bytes(count);
-    if (*codec == HT_FOLDED)
-        bytes = ht_folded_encode(kernels, plane, count, plan->fold_low[p], plan->fold_per_byte[p], scratch, out, worth);
-    if (bytes > 0) return bytes;
-    if (*codec == HT_FOLDED || *codec == HT_SEPTETS) *codec = HT_HUFFMAN;
-    if (*codec == HT_HUFFMAN) bytes = ht_huffman_encode(kernels, plane, count, scratch.pairs, out, worth);
+    if (*codec == HT_SPARSE || *codec == HT_CONSTANT)
+        bytes = ht_sparse_encode(kernels, plane, count, plan->common[p], scratch, out, worth);
+    if (bytes > 0) {
+        *codec = HT_SPARSE;
+        return bytes;
+    }
+    if (*codec != HT_ZSTD && *codec != HT_RAW && *codec != HT_CONSTANT) {
+        int order0;
+        bytes = ht_order0_encode(kernels, plane, count, scratch, plan->bits, out, worth, &order0);
+        *codec = (uint8_t)order0;
+    }
     if (bytes > 0) return bytes;
     *zstd_planes |= (*codec == HT_ZSTD || *codec == HT_CONSTANT) << p;
     *codec = HT_RAW;
     if (plane != out) memcpy(out, plane, count);
     return count;
+}
+
+/* The lowest version that has all codecs of the frame. */
+static uint8_t version_of(const ht_plan *plan, int width, size_t count) {
+    for (int p = 0; p < width; p++) {
+        if (plan->codec[p] >= VERSION_1_CODECS) return HT_FRAME_VERSION;
+        if (plan->codec[p] == HT_HUFFMAN && ht_segments_stagger(count)) return HT_FRAME_VERSION;
+    }
+    return 1;
 }
 
 static void encode(const ht_kernels *kernels, ht_encode_job *job, int effort, ht_scratch scratch) {
@@ -81,7 +96,9 @@ static void encode(const ht_kernels *kernels, ht_encode_job *job, int effort, ht
     memcpy(frame + at, job->data + whole, job->length - whole);
     at += job->length - whole;
     place_planes(&plan, count, width, frame + at, scratch.planes, planes);
-    kernels->split(job->data, job->base, count, width, ht_transform_of(plan.delta, job->floating, width), planes);
+    if (width > 1 || plan.delta != HT_DELTA_NONE)
+        kernels->split(job->data, job->base, count, width, ht_transform_of(plan.delta, job->floating, width), planes);
+    else planes[0] = (uint8_t *)(uintptr_t)job->data; /* its own and only plane; planes are not written to */
     for (int p = 0; p < width; p++) {
         size_t bytes = emit_plane(kernels, &plan, p, planes[p], count, scratch, frame + at, &zstd_planes);
         ht_store_u32le(frame + HT_HEADER_BYTES + PLANE_ENTRY_BYTES * p,
@@ -90,22 +107,26 @@ static void encode(const ht_kernels *kernels, ht_encode_job *job, int effort, ht
     }
     if (zstd_planes == 0 && at >= HT_HEADER_BYTES + job->length) return store_whole(job);
     ht_frame_header(frame, job->length, width, job->floating, plan.delta, 0);
+    frame[2] = version_of(&plan, width, count);
     job->frame_bytes = at;
     job->zstd_planes = zstd_planes;
 }
 
 /* Returns 0 when there is no memory; free_scratch is due either way. */
-static int take_scratch(ht_scratch *scratch, size_t longest, int pairs) {
+static int take_scratch(ht_scratch *scratch, size_t longest, int encoding) {
     scratch->planes = malloc(longest + 1);
     scratch->folded = malloc(longest / 2 + 1);
-    scratch->pairs = pairs ? malloc(HT_PAIRS * sizeof *scratch->pairs) : NULL;
-    return scratch->planes != NULL && scratch->folded != NULL && (!pairs || scratch->pairs != NULL);
+    scratch->pairs = encoding ? malloc(HT_PAIRS * sizeof *scratch->pairs) : NULL;
+    scratch->streams = encoding ? malloc(ht_ans_scratch_bytes(longest)) : NULL;
+    if (encoding && (scratch->pairs == NULL || scratch->streams == NULL)) return 0;
+    return scratch->planes != NULL && scratch->folded != NULL;
 }
 
 static void free_scratch(ht_scratch *scratch) {
     free(scratch->planes);
     free(scratch->folded);
     free(scratch->pairs);
+    free(scratch->streams);
 }
 
 int ht_encode_batch(const ht_kernels *kernels, ht_encode_job *jobs, size_t count, int effort) {
@@ -127,6 +148,8 @@ static int restore_plane(const ht_kernels *kernels, const ht_decode_job *job, co
     case HT_RAW: *restored = coded; return HT_OK;
     case HT_SEPTETS: return ht_septets_unpack(coded, plane->length, scratch, count);
     case HT_FOLDED: return ht_folded_decode(kernels, coded, plane->length, folded, scratch, count);
+    case HT_ANS: return ht_ans_decode(kernels, coded, plane->length, scratch, count);
+    case HT_SPARSE: return ht_sparse_decode(kernels, coded, plane->length, folded, scratch, count);
     case HT_HUFFMAN: return ht_huffman_decode(kernels, coded, plane->length, scratch, count);
     default: *restored = inflated; return inflated == NULL ? HT_NEEDS_ZSTD : HT_OK;
     }
@@ -143,14 +166,16 @@ static int decode(const ht_kernels *kernels, ht_decode_job *job, ht_scratch scra
         return HT_OK;
     }
     if (f.delta != HT_DELTA_NONE && (job->base == NULL || job->base_bytes != f.raw_bytes)) return HT_NEEDS_BASE;
+    int alone = f.width == 1 && f.delta == HT_DELTA_NONE; /* then the plane is the chunk */
     for (int p = 0; p < f.width; p++) {
+        uint8_t *target = alone ? job->data : scratch.planes + (size_t)p * f.count;
         job->plane = p;
-        status = restore_plane(kernels, job, &f.planes[p], f.count, job->inflated[p], scratch.folded,
-                               scratch.planes + (size_t)p * f.count, &planes[p]);
+        status = restore_plane(kernels, job, &f.planes[p], f.count, job->inflated[p], scratch.folded, target, &planes[p]);
         if (status != HT_OK) return status;
     }
     job->plane = -1;
-    kernels->merge(planes, job->base, f.count, f.width, ht_transform_of(f.delta, f.floating, f.width), job->data);
+    int transform = ht_transform_of(f.delta, f.floating, f.width);
+    if (planes[0] != job->data) kernels->merge(planes, job->base, f.count, f.width, transform, job->data);
     memcpy(job->data + f.raw_bytes - f.tail_bytes, job->frame + f.tail_offset, f.tail_bytes);
     return HT_OK;
 }

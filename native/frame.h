@@ -15,7 +15,8 @@ enum {
     SHAPE_BITS = 6,
     PLANE_ENTRY_BYTES = 4,
     PLANE_CODEC_SHIFT = 28,
-    PLANE_LENGTH_MASK = (1 << 28) - 1
+    PLANE_LENGTH_MASK = (1 << 28) - 1,
+    VERSION_1_CODECS = 6
 };
 
 void ht_frame_header(uint8_t *frame, size_t length, int width, int floating, int delta, int stored);

@@ -8,7 +8,7 @@ void ht_frame_header(uint8_t *frame, size_t length, int width, int floating, int
     int log2_width = width == 1 ? 0 : width == 2 ? 1 : width == 4 ? 2 : 3;
     frame[0] = MAGIC_0;
     frame[1] = MAGIC_1;
-    frame[2] = HT_FRAME_VERSION;
+    frame[2] = 1; /* the caller's to raise */
     frame[3] = (uint8_t)(log2_width | (floating ? SHAPE_FLOATING : 0) | delta << SHAPE_DELTA_SHIFT |
                          (stored ? SHAPE_STORED : 0));
     ht_store_u32le(frame + 4, (uint32_t)length);
@@ -16,6 +16,7 @@ void ht_frame_header(uint8_t *frame, size_t length, int width, int floating, int
 
 static int parse_planes(const uint8_t *frame, size_t frame_bytes, ht_frame *f, int *plane) {
     size_t at = HT_HEADER_BYTES + PLANE_ENTRY_BYTES * (size_t)f->width;
+    int codecs = frame[2] == 1 ? VERSION_1_CODECS : HT_CODEC_COUNT;
     if (frame_bytes < at || frame_bytes - at < f->tail_bytes) return HT_TRUNCATED;
     f->tail_offset = at;
     at += f->tail_bytes;
@@ -26,7 +27,7 @@ static int parse_planes(const uint8_t *frame, size_t frame_bytes, ht_frame *f, i
         q->length = entry & PLANE_LENGTH_MASK;
         q->offset = at;
         *plane = p;
-        if (q->codec >= HT_CODEC_COUNT || q->length == 0) return HT_BAD_PLANE;
+        if (q->codec >= codecs || q->length == 0) return HT_BAD_PLANE;
         if (q->length > (q->codec == HT_CONSTANT ? 1 : f->count)) return HT_BAD_PLANE;
         if (q->codec == HT_RAW && q->length != f->count) return HT_BAD_PLANE;
         if (frame_bytes - at < q->length) return HT_TRUNCATED;
@@ -41,7 +42,7 @@ int ht_frame_parse(const uint8_t *frame, size_t frame_bytes, ht_frame *f, int *p
     *plane = -1;
     if (frame_bytes < HT_HEADER_BYTES) return HT_TRUNCATED;
     if (frame[0] != MAGIC_0 || frame[1] != MAGIC_1) return HT_BAD_MAGIC;
-    if (frame[2] != HT_FRAME_VERSION) return HT_BAD_VERSION;
+    if (frame[2] < 1 || frame[2] > HT_FRAME_VERSION) return HT_BAD_VERSION;
     f->width = 1 << (frame[3] & SHAPE_WIDTH_MASK);
     f->floating = (frame[3] & SHAPE_FLOATING) != 0;
     f->delta = frame[3] >> SHAPE_DELTA_SHIFT & 3;

@@ -6,15 +6,7 @@
  * registers. Fast loops stop while every store and load is certainly inside its buffer; the rest goes symbol by
  * symbol. A stream must be used up exactly. */
 #include "core.h"
-
-enum { LOOKUPS = 5, BYTES_PER_REFILL = 7 }; /* 5 x 11 bits <= 56 - 1, the fewest that a refill gives */
-
-typedef struct {
-    uint64_t bits; /* 0: the stream is too short for the fast loops */
-    const uint8_t *in, *stream;
-    uint8_t *out, *out_end;
-    uint64_t left; /* bits, where `bits` is 0 */
-} lane;
+#include "huffman_lanes.h"
 
 #define REFILL(s)                                                                                                     \
     do {                                                                                                              \
@@ -25,10 +17,10 @@ typedef struct {
 
 #define LOOK_UP(s)                                                                                                    \
     do {                                                                                                              \
-        uint64_t entry = table[bits##s >> (64 - HT_CODE_BITS)];                                                       \
-        ht_store_u64le(out##s, entry >> 8);                                                                           \
-        out##s += entry >> 56;                                                                                        \
-        bits##s <<= entry & 63;                                                                                       \
+        const ht_symbols *entry = &table[bits##s >> (64 - HT_CODE_BITS)];                                             \
+        memcpy(out##s, entry, 8);                                                                                     \
+        out##s += entry->count;                                                                                       \
+        bits##s <<= entry->bits & 63;                                                                                 \
     } while (0)
 
 #define LOOK_UP_FOUR                                                                                                  \
@@ -47,7 +39,7 @@ typedef struct {
     lanes[s].in = in##s;                                                                                              \
     lanes[s].out = out##s
 
-HT_INLINE void round_of_four(const uint64_t *table, lane *lanes) {
+HT_INLINE void round_of_four(const ht_symbols *table, lane *lanes) {
     OPEN(0);
     OPEN(1);
     OPEN(2);
@@ -89,7 +81,7 @@ static int open_lane(lane *l, const uint8_t *stream, size_t length, uint8_t *out
 }
 
 /* The last symbols of a stream, as if zeros came before its begin. */
-static int finish(const uint64_t *table, const uint8_t *code_lengths, const lane *l) {
+static int finish(const ht_symbols *table, const uint8_t *code_lengths, const lane *l) {
     uint64_t left = l->left;
     if (l->bits != 0) left = 8 * (uint64_t)(l->in - l->stream) + 64 - (uint64_t)__builtin_ctzll(l->bits);
     for (uint8_t *out = l->out; out < l->out_end; out++) {
@@ -97,14 +89,14 @@ static int finish(const uint64_t *table, const uint8_t *code_lengths, const lane
         size_t bytes = (size_t)(left + 7) / 8, taken = bytes < 8 ? bytes : 8;
         memcpy(window + 8 - taken, l->stream + bytes - taken, taken);
         uint64_t bits = ht_load_u64le(window) << (8 * bytes - left);
-        *out = (uint8_t)(table[bits >> (64 - HT_CODE_BITS)] >> 8);
+        *out = table[bits >> (64 - HT_CODE_BITS)].values[0];
         if (code_lengths[*out] > left) return HT_BAD_STREAM;
         left -= code_lengths[*out];
     }
     return left == 0 ? HT_OK : HT_BAD_STREAM;
 }
 
-HT_INLINE void finish_fast(const uint64_t *table, lane *l) {
+HT_INLINE void finish_fast(const ht_symbols *table, lane *l) {
     for (size_t rounds; (rounds = safe_rounds(l)) > 0;) {
         const lane *lanes = l;
         OPEN(0);
@@ -118,12 +110,12 @@ HT_INLINE void finish_fast(const uint64_t *table, lane *l) {
     }
 }
 
-HT_INLINE int restore(const uint64_t *table, const uint8_t *code_lengths, const uint8_t *const *streams,
-                      const size_t *lengths, uint8_t *data, size_t count) {
+HT_INLINE int restore(const ht_symbols *table, int single, const uint8_t *code_lengths, const uint8_t *const *streams,
+                      const size_t *lengths, uint8_t *data, size_t count, size_t segment, int bmi2) {
     lane lanes[HT_STREAMS];
     for (int s = 0; s < HT_STREAMS; s++) {
-        size_t begin, segment = ht_segment(count, s, &begin);
-        if (!open_lane(&lanes[s], streams[s], lengths[s], data + begin, segment)) return HT_BAD_STREAM;
+        size_t begin, length = ht_segment(count, segment, s, &begin);
+        if (!open_lane(&lanes[s], streams[s], lengths[s], data + begin, length)) return HT_BAD_STREAM;
     }
     for (;;) {
         size_t rounds = SIZE_MAX;
@@ -132,6 +124,10 @@ HT_INLINE int restore(const uint64_t *table, const uint8_t *code_lengths, const 
             rounds = safe < rounds ? safe : rounds;
         }
         if (rounds == 0) break;
+        if (single) {
+            ht_single_rounds(table, lanes, rounds, bmi2);
+            continue;
+        }
         for (; rounds > 0; rounds--) {
             round_of_four(table, lanes);
             round_of_four(table, lanes + 4);
@@ -145,15 +141,17 @@ HT_INLINE int restore(const uint64_t *table, const uint8_t *code_lengths, const 
     return HT_OK;
 }
 
-int ht_huffman_restore_scalar(const uint64_t *table, const uint8_t *code_lengths, const uint8_t *const *streams,
-                              const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, code_lengths, streams, lengths, data, count);
+int ht_huffman_restore_scalar(const ht_symbols *table, int single, const uint8_t *code_lengths,
+                              const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count,
+                              size_t segment) {
+    return restore(table, single, code_lengths, streams, lengths, data, count, segment, 0);
 }
 
 #if defined(__x86_64__)
 __attribute__((target("avx2,bmi,bmi2,lzcnt"))) int
-ht_huffman_restore_avx2(const uint64_t *table, const uint8_t *code_lengths, const uint8_t *const *streams,
-                        const size_t *lengths, uint8_t *data, size_t count) {
-    return restore(table, code_lengths, streams, lengths, data, count);
+ht_huffman_restore_avx2(const ht_symbols *table, int single, const uint8_t *code_lengths,
+                        const uint8_t *const *streams, const size_t *lengths, uint8_t *data, size_t count,
+                              size_t segment) {
+    return restore(table, single, code_lengths, streams, lengths, data, count, segment, 1);
 }
 #endif

@@ -40,7 +40,7 @@
     } while (0)
 
 #define STREAM(s)                                                                                                     \
-    size_t begin##s, length##s = ht_segment(count, first + s, &begin##s);                                             \
+    size_t begin##s, length##s = ht_segment(count, segment, first + s, &begin##s);                                             \
     const uint8_t *end##s = data + begin##s + length##s;                                                              \
     uint8_t *out##s = streams[first + s];                                                                             \
     uint64_t bits##s = 0, held##s = 0
@@ -60,6 +60,7 @@ static void finish(const uint8_t *segment, size_t left, const uint64_t *codes, u
 
 HT_INLINE void encode_four(const uint8_t *data, size_t count, const uint64_t *codes, const uint64_t *pairs,
                            uint8_t *const *streams, int first) {
+    size_t segment = ht_segment_bytes(count, ht_segments_stagger(count));
     STREAM(0);
     STREAM(1);
     STREAM(2);

@@ -12,18 +12,19 @@ static double raw_from_bits(int effort) { return effort >= 2 ? 7.92 : 7.80; }
 /* A plane of seven bits, when hardly less than seven. */
 static double septets_from_bits(int effort) { return effort >= 2 ? 6.97 : 6.85; }
 
-/* Below this a plane is nearly one value; zstd finds its runs, where folding still pays 1/4 bit for each value. */
-static const double zstd_below_bits = 0.25;
+/* From this share of one value on, only the others are coded: their places cost least then, and the time is theirs. */
+static const double sparse_from_share = 0.88;
 
-/* Small planes go to zstd sooner: its headers are shorter than a code's lengths. */
+/* Small planes go to zstd below this: its headers are shorter than a code's lengths. */
 static const double small_zstd_below_bits = 1.5;
 enum { SMALL_PLANE = 4096 };
 
-/* Below this Huffman's whole bits may be too coarse, and folding is weighed against it. */
-static const double fold_below_bits = 2.0;
-
 /* From here on strings of 8 bytes do not repeat by chance. */
 static const double repeats_tell_from_bits = 2.5;
+
+/* Nor do they from here on: text, logs and programs have fewer bits, and the search takes longer than the bytes' coding
+ * may be held up. */
+static const double repeats_tell_below_bits = 6.5;
 
 /* A base must gain at least this share, because using it ties the frame to what the receiver holds. */
 static const double delta_gain_ratio = 0.98;
@@ -47,70 +48,27 @@ static void split_sample(const sample *s, int transform, uint8_t planes[HT_MAX_W
     }
 }
 
-/* Bits per value that a Huffman code for these counts takes. */
-static double code_bits(const uint32_t *counts, size_t values) {
-    uint8_t lengths[256];
-    uint64_t bits = 0;
-    if (ht_code_lengths(counts, lengths) < 2) return 0;
-    for (int v = 0; v < 256; v++) bits += (uint64_t)counts[v] * lengths[v];
-    return (double)bits / (double)values;
-}
-
-/* The begin of the `span` neighbouring values that are the most frequent together; `escaped` is all the others. */
-static uint8_t best_range(const uint32_t *counts, size_t sampled, int span, size_t *escaped) {
-    size_t inside = 0, most = 0;
-    uint8_t low = 0;
-    for (int v = 0; v < span; v++) inside += counts[v];
-    for (int v = 0; v < 256; v++) {
-        if (inside > most) {
-            most = inside;
-            low = (uint8_t)v;
-        }
-        inside = inside + counts[(v + span) & 255] - counts[v];
-    }
-    *escaped = sampled - most;
-    return low;
-}
-
-/* Folds the sample both ways and takes what is shortest; returns its bits per value. */
-static double weigh_folding(const sample *s, const uint8_t *plane, const uint32_t *counts, int p, ht_plan *plan) {
-    double least = code_bits(counts, s->sampled) * 0.98; /* folding costs a little time of its own */
-    plan->codec[p] = HT_HUFFMAN;
-    for (int per_byte = 2; per_byte <= 4; per_byte += 2) {
-        uint8_t folded[SAMPLE_MOST / 2 + 1];
-        uint32_t parts[HT_STREAMS][256], sum[256];
-        size_t escaped, bytes = ht_folded_bytes(s->sampled, per_byte);
-        uint8_t low = best_range(counts, s->sampled, per_byte == 2 ? 15 : 3, &escaped);
-        ht_fold(plane, s->sampled, low, per_byte, folded);
-        s->kernels->histogram(folded, bytes, parts);
-        ht_sum_counts(parts, sum);
-        double bits = code_bits(sum, bytes) / per_byte + 8.0 * (double)escaped / (double)s->sampled;
-        if (bits >= least) continue;
-        least = bits;
-        plan->codec[p] = HT_FOLDED;
-        plan->fold_low[p] = low;
-        plan->fold_per_byte[p] = (uint8_t)per_byte;
-    }
-    return least;
-}
-
 /* Chooses the codec of plane p from its sample; returns the bits per value to expect. */
-static double choose(const sample *s, const uint8_t *plane, const uint32_t *counts, int p, ht_plan *plan) {
-    size_t seen = 0, odd = 0, lowest = 256, highest = 0;
+static double choose(const sample *s, const uint32_t *counts, int p, ht_plan *plan) {
+    size_t seen = 0, odd = 0, lowest = 256, highest = 0, most = 0;
     for (size_t v = 0; v < 256; v++) {
         if (counts[v] == 0) continue;
         seen++;
         odd += v & 1 ? counts[v] : 0;
         lowest = v < lowest ? v : lowest;
         highest = v;
+        if (counts[v] > most) {
+            most = counts[v];
+            plan->common[p] = (uint8_t)v;
+        }
     }
     double bits = ht_sample_entropy_bits(counts, s->sampled, s->count);
     double huffman = bits + 8 * (38 + (double)(highest - lowest) / 2) / (double)s->count; /* with its header */
     int small = s->count < SMALL_PLANE, one_bit_fixed = odd == 0 || odd == s->sampled;
     plan->codec[p] = HT_RAW;
     if (seen == 1) plan->codec[p] = HT_CONSTANT;
-    else if (bits < (small ? small_zstd_below_bits : zstd_below_bits)) plan->codec[p] = HT_ZSTD;
-    else if (!small && bits < fold_below_bits) return weigh_folding(s, plane, counts, p, plan);
+    else if (small && bits < small_zstd_below_bits) plan->codec[p] = HT_ZSTD;
+    else if ((double)most >= sparse_from_share * (double)s->sampled) plan->codec[p] = HT_SPARSE;
     else if (one_bit_fixed && huffman > septets_from_bits(s->effort)) plan->codec[p] = HT_SEPTETS;
     else if (huffman < raw_from_bits(s->effort)) plan->codec[p] = HT_HUFFMAN;
     return plan->codec[p] == HT_RAW ? 8 : plan->codec[p] == HT_SEPTETS ? 7 : bits;
@@ -126,8 +84,9 @@ static double assess(const sample *s, int delta, ht_plan *plan) {
     for (int p = 0; p < s->width; p++) {
         s->kernels->histogram(planes[p], s->sampled, counts);
         ht_sum_counts(counts, sum);
-        total += choose(s, planes[p], sum, p, plan);
+        total += choose(s, sum, p, plan);
     }
+    plan->bits = total;
     return total;
 }
 
@@ -139,6 +98,7 @@ void ht_plan_chunk(const ht_kernels *kernels, const uint8_t *data, const uint8_t
     sample s = {kernels, data, NULL, count, sampled, width, floating, effort};
     double least = assess(&s, HT_DELTA_NONE, plan);
     int telling = width == 1 && plan->codec[0] == HT_HUFFMAN && least >= repeats_tell_from_bits;
+    telling = telling && least < repeats_tell_below_bits;
     if (telling && ht_repeats_itself(data, count)) plan->codec[0] = HT_ZSTD;
     if (base == NULL) return;
     s.base = base;

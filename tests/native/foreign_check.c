@@ -43,6 +43,7 @@ static void check_golden(const ht_kernels *kernels, const char *path) {
     ht_decode_batch(kernels, &back, 1);
     if (back.status == HT_NEEDS_ZSTD) return; /* zstd planes are Python's */
     expect(back.status == HT_OK && memcmp(output, data, length) == 0, "decodes to something else", path);
+    if (strstr(path, "folded") || strstr(path, "even_segments")) return; /* of version 1: only decoded */
     job.frame = malloc(ht_frame_bound(length));
     expect(ht_encode_batch(kernels, &job, 1, 1) == HT_OK, "is not encoded", path);
     expect(job.frame_bytes == frame_bytes && memcmp(job.frame, frame, frame_bytes) == 0, "encodes otherwise", path);

@@ -98,7 +98,7 @@ def test_huffman_kernels_agree_and_invert(length: int, values: int, seed: int) -
         assert output == data
 
 
-@pytest.mark.parametrize("length", [1000, 8191, 8192, 8193, 100_003])
+@pytest.mark.parametrize("length", [1000, 8191, 8192, 8193, 32_767, 32_768, 65_536, 100_003])
 @pytest.mark.parametrize("values", [2, 3, 17, 100, 256])
 def test_huffman_is_as_close_to_the_entropy_as_theory_says(length: int, values: int) -> None:
     """Gallager, 1978: at most the commonest value's share plus 0.086 bits above the entropy."""
@@ -108,6 +108,10 @@ def test_huffman_is_as_close_to_the_entropy_as_theory_says(length: int, values: 
     assert coded is not None
     header_bytes = 2 + 128 + 28 + 8
     assert len(coded) <= length * (_core.entropy(data) + commonest_ratio + 0.086) / 8 + header_bytes
+    for kernel in KERNELS:
+        output = bytearray(length)
+        _core.huffman_decode(coded, output, kernel)
+        assert output == data
 
 
 def test_huffman_limits_the_longest_code() -> None:

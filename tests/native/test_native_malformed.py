@@ -3,13 +3,15 @@ under the address and undefined-behaviour sanitizers, which see every access tha
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliotrope.native import Chunk, MalformedFrame, MissingBase, _core, decode, encode, inspect
+from heliotrope.native import CODEC_VERSIONS, Chunk, MalformedFrame, MissingBase, _core, decode, encode, inspect
 from heliotrope.native.codec import CODECS
 
 GUARD = b"\xa5" * 64
@@ -20,12 +22,14 @@ def gaussian(count: int) -> npt.NDArray[np.float32]:
 
 
 def samples() -> dict[str, Chunk]:
-    """One small chunk for each codec, width and delta."""
+    """One small chunk for each codec that is still written, width and delta."""
     rare = (np.random.default_rng(1).random(700) < 0.03).astype(np.uint8)
     moved = gaussian(300) * np.float32(1 + 1e-6)
     narrow = np.minimum(np.random.default_rng(2).geometric(0.75, 4099) - 1, 30).astype(np.uint8)
+    few = np.where(np.random.default_rng(3).random(4100) < 0.04, narrow[0] + 3, 9).astype(np.uint8)
     return {
-        "folded": Chunk(narrow.data),
+        "ans": Chunk(narrow.data),
+        "sparse": Chunk(few.data),
         "stored": Chunk(b"heliotrope", 4, True),
         "fp32": Chunk(gaussian(301).tobytes() + b"ab", 4, True),
         "fp64": Chunk(gaussian(150).astype(np.float64).data, 8, True),
@@ -39,6 +43,8 @@ def samples() -> dict[str, Chunk]:
 
 SAMPLES = samples()
 FRAMES = {name: encode([chunk])[0] for name, chunk in SAMPLES.items()}
+OLD = (Path(__file__).parent / "golden" / "folded_fours.hex").read_text().split("\n")
+SAMPLES["folded"], FRAMES["folded"] = Chunk(bytes.fromhex(OLD[0])), bytes.fromhex(OLD[2])
 
 
 def decode_guarded(frame: bytes, chunk: Chunk) -> bool:
@@ -79,7 +85,8 @@ def test_every_flipped_byte_is_refused_or_harmless(name: str) -> None:
             damaged = bytearray(FRAMES[name])
             damaged[position] ^= flip
             accepted = decode_guarded(bytes(damaged), SAMPLES[name])
-            assert not (accepted and position in (0, 1, 2, 4, 5, 6, 7)), "mark, version and length are checked"
+            checked = position in (0, 1, 4, 5, 6, 7) or (position == 2 and damaged[2] not in CODEC_VERSIONS)
+            assert not (accepted and checked), "mark, version and length are checked"
 
 
 @given(st.sampled_from(sorted(SAMPLES)), st.data())
@@ -93,14 +100,14 @@ def test_frames_with_much_damage_are_refused_or_harmless(name: str, data: st.Dat
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_behind_a_header_are_refused_or_harmless(payload: bytes) -> None:
     for shape in range(64):
-        frame = b"H\xf1\x01" + bytes([shape]) + (128).to_bytes(4, "little") + payload
+        frame = b"H\xf1\x02" + bytes([shape]) + (128).to_bytes(4, "little") + payload
         decode_guarded(frame, Chunk(bytes(128), 1, False, bytes(128)))
 
 
 def crafted(codec: str, payload: bytes, count: int) -> bytes:
     """A well-formed frame of one plane of `count` bytes whose payload is whatever is given."""
     entry = CODECS.index(codec) << 28 | len(payload)
-    return b"H\xf1\x01\x00" + count.to_bytes(4, "little") + entry.to_bytes(4, "little") + payload
+    return b"H\xf1\x02\x00" + count.to_bytes(4, "little") + entry.to_bytes(4, "little") + payload
 
 
 @pytest.mark.parametrize("count", [64, 100, 2000, 4999, 5001, 9000, 200_000])
@@ -113,6 +120,49 @@ def test_a_huffman_block_of_another_length_is_refused(count: int) -> None:
         assert decode_guarded(crafted("huffman", block, 5000), Chunk(bytes(5000)))
         if len(block) <= count:
             assert not decode_guarded(crafted("huffman", block, count), Chunk(bytes(count)))
+
+
+@pytest.mark.parametrize("codec", ["ans", "sparse"])
+def test_frames_of_the_first_version_have_no_later_codecs(codec: str) -> None:
+    frame = FRAMES[codec]
+    assert frame[2] == 2
+    assert not decode_guarded(frame[:2] + b"\x01" + frame[3:], SAMPLES[codec])
+
+
+@pytest.mark.parametrize("count", [64, 100, 2000, 4999, 5001, 9000, 200_000])
+@pytest.mark.parametrize("spread", [1, 16, 30])
+def test_an_ans_block_of_another_length_is_refused(spread: int, count: int) -> None:
+    values = (np.random.default_rng(3).standard_normal(5000) * spread).astype(np.int8)
+    block = _core.ans_encode(values.data, "auto")
+    assert block is not None
+    assert decode_guarded(crafted("ans", block, 5000), Chunk(bytes(5000)))
+    if len(block) <= count:
+        assert not decode_guarded(crafted("ans", block, count), Chunk(bytes(count)))
+
+
+def sparse_block(gaps: bytes, values: bytes, codecs: int = 0x11) -> bytes:
+    sizes = (len(gaps), len(values), len(gaps))
+    return bytes([0, codecs]) + b"".join(size.to_bytes(4, "little") for size in sizes) + gaps + values
+
+
+@pytest.mark.parametrize(
+    ("gaps", "values"),
+    [
+        (b"\x05\x05", b"\x01"),  # more gaps than values
+        (b"\x05", b"\x01\x02"),  # and the other way round
+        (b"\xff\xff\xff\xff\x00", b"\x01"),  # behind the plane's end
+        (b"\x01" * 300, b"\x01" * 300),  # more than may be listed
+    ],
+)
+def test_sparse_lists_that_do_not_fit_are_refused(gaps: bytes, values: bytes) -> None:
+    assert decode_guarded(crafted("sparse", sparse_block(b"\x05\xff\x00", b"\x01\x02"), 1000), Chunk(bytes(1000)))
+    assert not decode_guarded(crafted("sparse", sparse_block(gaps, values), 1000), Chunk(bytes(1000)))
+
+
+@pytest.mark.parametrize("codecs", [0x13, 0x31, 0x14, 0x77, 0xF1])
+def test_sparse_lists_of_other_codecs_are_refused(codecs: int) -> None:
+    block = sparse_block(b"\x05\xff\x00", b"\x01\x02", codecs)
+    assert not decode_guarded(crafted("sparse", block, 1000), Chunk(bytes(1000)))
 
 
 @pytest.mark.parametrize("listed", [0, 1, 7])

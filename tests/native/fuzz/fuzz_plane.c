@@ -1,4 +1,4 @@
-/* Any bytes as one coded plane of any length: a Huffman block, septets, or folded values. The first byte chooses. */
+/* Any bytes as one coded plane of any length: a Huffman block, septets, folded values, an ANS block, or sparse lists. The first byte chooses. */
 #include "fuzz.h"
 
 enum { MOST_VALUES = 1 << 16 };
@@ -12,15 +12,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 static int decode(const ht_kernels *kernels, int codec, const uint8_t *coded, size_t size, uint8_t *plane, size_t n) {
     if (codec == 0) return ht_huffman_decode(kernels, coded, size, plane, n);
     if (codec == 1) return ht_septets_unpack(coded, size, plane, n);
-    uint8_t *folded = exactly(NULL, n / 2 + 1);
-    int status = ht_folded_decode(kernels, coded, size, folded, plane, n);
-    free(folded);
+    if (codec == 3) return ht_ans_decode(kernels, coded, size, plane, n);
+    uint8_t *scratch = exactly(NULL, n / 2 + 1);
+    int status = codec == 2 ? ht_folded_decode(kernels, coded, size, scratch, plane, n)
+                            : ht_sparse_decode(kernels, coded, size, scratch, plane, n);
+    free(scratch);
     return status;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size) {
     if (size < 4) return 0;
-    int codec = input[0] % 3, status[2];
+    int codec = input[0] % 5, status[2];
     size_t values = 1 + (input[1] | (size_t)input[2] << 8) % MOST_VALUES;
     uint8_t *coded = exactly(input + 3, size - 3), *planes[2];
     for (int k = 0; k < 2; k++) {

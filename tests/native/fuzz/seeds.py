@@ -18,6 +18,8 @@ from heliotrope.agent.checkpoints.scan import build
 from heliotrope.agent.transfer import wire
 from heliotrope.native import _core
 
+# By the number that fuzz_plane.c knows each by.
+PLANE_CODERS = {0: _core.huffman_encode, 3: _core.ans_encode, 4: _core.sparse_encode}
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -40,8 +42,9 @@ def _vectors() -> Iterator[tuple[str, str, bytes]]:
         for shape in (0, 2, 6, 34):
             yield "chunk", f"{path.stem}-{shape}", bytes([shape, 3]) + data[:4096]
         plane = data[::2][:4096]
-        if len(plane) >= 2 and (coded := _core.huffman_encode(plane, "scalar")):
-            yield "plane", path.stem, b"\0" + (len(plane) - 1).to_bytes(2, "little") + coded
+        for target, encode in PLANE_CODERS.items():
+            if len(plane) >= 2 and (coded := encode(plane, "scalar")):
+                yield "plane", f"{path.stem}-{target}", bytes([target]) + (len(plane) - 1).to_bytes(2, "little") + coded
 
 
 def _messages() -> Iterator[tuple[str, str, bytes]]:
