@@ -64,7 +64,7 @@ class Crew:
             for _ in range(self._options.decoder_count):
                 self._spawn(self._intake.run, "transfer-decoder")
             while not work.over:
-                work.wait()
+                work.watch()
                 self._check_cancel()
                 self._check_limit()
                 self._dialler.check_sender()

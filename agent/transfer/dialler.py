@@ -67,7 +67,7 @@ class Dialler:
             limiter=self._limiter,
         )
         try:
-            self._sender = tls.peer(stream)
+            self._sender = tls.peer(stream.certified())
             self.check_sender()
             check_ends(ticket, sender=self._sender.name, receiver=self._name)
             self.rtt_s = min(self.rtt_s, rtt_s(stream))

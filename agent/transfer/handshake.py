@@ -15,6 +15,7 @@ from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 
 from . import wire
 from .connection import SocketOptions
+from .stream import TlsStream
 
 Address = tuple[str, int]
 VerifyTicket = Callable[[bytes], Ticket]
@@ -31,7 +32,7 @@ def anyone(_peer: Peer) -> None:
 _RTT_OFFSET = 68  # tcpi_rtt in struct tcp_info (linux/tcp.h), microseconds
 
 
-def dial(address: Address, context: ssl.SSLContext, options: SocketOptions, timeout_s: float) -> ssl.SSLSocket:
+def dial(address: Address, context: ssl.SSLContext, options: SocketOptions, timeout_s: float) -> TlsStream:
     """Connect and shake hands. Raises Unreachable (worth trying again) or Denied (the certificates do not fit)."""
     where = f"{address[0]}:{address[1]}"
     try:
@@ -42,7 +43,7 @@ def dial(address: Address, context: ssl.SSLContext, options: SocketOptions, time
         ) from error
     try:
         options.apply(plain)
-        return context.wrap_socket(plain)
+        return TlsStream(plain, context)
     except ssl.SSLCertVerificationError as error:
         plain.close()
         raise Denied(f"cannot trust {where}: {error.verify_message}; check both agents' certificates") from error
@@ -51,7 +52,7 @@ def dial(address: Address, context: ssl.SSLContext, options: SocketOptions, time
         raise Unreachable(f"cannot talk to {where}: {error}; it is tried again") from error
 
 
-def rtt_s(stream: socket.socket) -> float:
+def rtt_s(stream: TlsStream) -> float:
     """The kernel's smoothed round trip time of a connection."""
     info = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     if len(info) < _RTT_OFFSET + 4:
