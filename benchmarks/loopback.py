@@ -10,7 +10,7 @@ digest recomputed; with mutual TLS as always, and without it, which only this be
 The copy beside it is the file system's own speed on this machine: ``shutil.copyfile`` and fsync.
 
 ``--small`` measures the samples of 48 MB instead, bases among them. ``--peaks-mb 100 20000`` pulls already compressed
-state of each size once and prints the peak memory of both ends, nothing else; twice the largest size has to fit the disk.
+state of each size once, for the peak memory of both ends; twice the largest size has to fit the disk.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: list[Memory] = []
-        self._free_bytes = 0
+        self.free_bytes = 0
         self._lock = threading.Lock()
 
     def take(self, size_bytes: int) -> tuple[Memory, memoryview]:
@@ -105,10 +105,11 @@ class Buffers:
             for position in range(len(self._free) - 1, -1, -1):
                 if size_bytes <= len(self._free[position]) <= 4 * size_bytes:
                     buffer = self._free.pop(position)
-                    self._free_bytes -= len(buffer)
+                    self.free_bytes -= len(buffer)
                     return buffer, memoryview(buffer)[:size_bytes]
         step_bytes = 1 << (size_bytes.bit_length() - 3)  # sizes alike, so that one serves the next chunk, too
-        buffer = mmap.mmap(-1, -(-size_bytes // step_bytes) * step_bytes)
+        length = -(-size_bytes // step_bytes) * step_bytes
+        buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         return buffer, memoryview(buffer)[:size_bytes]
 
     def give(self, buffer: Memory) -> None:
@@ -117,6 +118,12 @@ class Buffers:
             return
         with self._lock:
             self._free.append(buffer)
-            self._free_bytes += len(buffer)
-            while self._free_bytes > self.FREE_BYTES:
-                self._free_bytes -= len(self._free.pop(0))
+            self.free_bytes += len(buffer)
+            while self.free_bytes > self.FREE_BYTES:
+                self.free_bytes -= len(self._free.pop(0))
+
+    def clear(self) -> None:
+        """Let go of what is kept, at the end: whoever holds this object may live until the collector comes by."""
+        with self._lock:
+            self._free.clear()
+            self.free_bytes = 0

@@ -74,6 +74,7 @@ class Crew:
             work.stop()
             for thread in self._threads:
                 thread.join()
+            self._dialler.buffers.clear()
         if work.error is not None:
             raise work.error
         self._report(last=True)

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
+from typing import cast
 
 from heliotrope.foundation.clock import Clock, SystemClock
 
 READ_BYTES = 256 << 10  # with its copies it fits the second level cache of a core
 
+_ReadInto = Callable[[int, memoryview], int]
 _SYSTEM_CLOCK = SystemClock()
 
 
@@ -109,7 +112,7 @@ class TlsStream:
     def _decrypt(self, view: memoryview) -> int | None:
         """Whole records that are here, as far as they fit; None when there is none, 0 after the far end's goodbye."""
         done = 0
-        read, size_bytes = self._tls.read, len(view)
+        read, size_bytes = cast(_ReadInto, self._tls.read), len(view)  # its stub knows the one that gives bytes
         try:
             while done < size_bytes:
                 count = read(size_bytes - done, view[done:])
