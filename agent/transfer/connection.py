@@ -19,7 +19,7 @@ from . import wire
 from .budget import Buffers, Limiter, Memory, Stop
 from .stream import TlsStream
 
-_SLICE_BYTES = 128 << 10
+_SLICE_BYTES = 64 << 10
 _TICK_S = 0.25
 
 
@@ -85,7 +85,7 @@ class Connection:
     def send_data(self, kind: int, index: int, data: memoryview, begin: bytes = b"") -> None:
         """Send a FRAME or PART: ``begin`` and ``data`` as one message."""
         head = wire.HEADER.pack(kind, len(begin) + data.nbytes, index)
-        if len(begin) + data.nbytes <= _SLICE_BYTES // 8:
+        if len(begin) + data.nbytes <= _SLICE_BYTES // 4:
             self._write(memoryview(head + begin + data))  # one record, one packet
         else:
             self.stream.push(memoryview(head + begin))  # goes with the first piece: no packet of its own
