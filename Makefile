@@ -2,8 +2,8 @@
 # PYTHON=/path/to/python3.12 chooses the interpreter for it, WORKERS=4 the number of processes that run tests.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bundle test test-kernels test-slow test-bundle test-systemd test-frameworks check bench fuzz proto native-asan clean \
-    run-ready dev-ready torch-ready release-ready
+.PHONY: help demo bundle test test-kernels test-slow test-bundle test-systemd test-frameworks check bench bench-memory fuzz proto native-asan \
+    clean run-ready dev-ready torch-ready release-ready
 
 WORKERS ?= auto
 DEMO_ARGS ?=
@@ -54,6 +54,9 @@ check: dev-ready     ## style, types, import direction, packaging, generated pro
 
 bench: dev-ready     ## every benchmark, one JSON object each
 	@for name in codec loopback decisions; do $(PY) -m benchmarks.$$name --json $(BENCH_ARGS) || exit 1; done
+
+bench-memory: dev-ready ## peak memory of both ends of a transfer of 100 MB and of 20 GB; needs 41 GB of disk
+	$(PY) -m benchmarks.loopback --peaks-mb 100 20000 $(BENCH_ARGS)
 
 proto: dev-ready     ## regenerate the protocol's code, and add what is new to its committed description
 	$(PY) -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto \

@@ -107,13 +107,13 @@ def _python(script: str, *arguments: str, folder: Path, **environment: str) -> N
 def _derive(source: Path, folder: Path, step: int) -> None:
     """The state as it is, its weights rounded to bf16 and to int8, and the frozen mixture."""
     shutil.copyfile(source, folder / f"fp32-{step}.safetensors")
-    tensors = _read(source)
+    tensors = read_tensors(source)
     weights = {name: _bf16(data) for name, data in tensors.items() if name.startswith("weights.")}
     _write(folder / f"bf16-{step}.safetensors", {name: ("BF16", data) for name, data in weights.items()})
     small = {name: ("I8", _int8(data)) for name, data in tensors.items() if name.startswith("weights.")}
     _write(folder / f"int8-{step}.safetensors", small)
     mixture: dict[str, tuple[str, npt.NDArray[Any]]] = {}
-    first = _read(folder / f"fp32-{STEPS[0]}.safetensors")
+    first = read_tensors(folder / f"fp32-{STEPS[0]}.safetensors")
     for name, data in tensors.items():
         if name.partition(".")[2] in TRAINED:
             mixture[name] = ("F32", data)
@@ -134,7 +134,7 @@ def _int8(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.round(values / scale).astype(np.int8)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
     """fp32 tensors of a safetensors file (u64 length of a JSON header, the header, the data)."""
     raw = path.read_bytes()
     size_bytes = int.from_bytes(raw[:8], "little")

@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from heliotrope.foundation.errors import Corrupt, NotFound
 
+from . import uncached
 from .manifest import Chunk, Entry, Manifest, digest
 from .names import unescape
 from .walk import open_inside
@@ -45,7 +46,7 @@ def read_chunk(root: Path, entry: Entry, chunk: Chunk, buffer: memoryview) -> No
         ) from error
     try:
         got = 0
-        while got < len(buffer) and (count := os.preadv(handle, [buffer[got:]], chunk.offset + got)):
+        while got < len(buffer) and (count := uncached.read(handle, buffer[got:], chunk.offset + got)):
             got += count
     except OSError as error:
         raise Corrupt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from heliotrope.foundation.errors import HeliotropeError
 from heliotrope.foundation.records import sync_folder
 
+from . import uncached
 from .cutting import data_extents
 from .manifest import DIGEST_BYTES, FILE_MODE_MASK, FOLDER_MODE_MASK, Chunk, Entry, Manifest
 from .names import escape, unescape
@@ -43,13 +44,17 @@ def lay_out(root: Path, manifest: Manifest) -> None:
                 os.close(handle)
 
 
-def write_chunk(root: Path, entry: Entry, chunk: Chunk, data: memoryview) -> None:
-    """Put the chunk's bytes at their place. Raises OSError (ENOSPC when the disk is full)."""
+def write_chunk(root: Path, entry: Entry, chunk: Chunk, data: memoryview, *, cached: bool = True) -> None:
+    """Put the chunk's bytes at their place. Raises OSError (ENOSPC when the disk is full).
+
+    ``cached`` False: they are written out at once and do not stay in the page cache.
+    """
+    write = os.pwrite if cached else uncached.write
     handle = os.open(entry_path(root, entry), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         done = 0
         while done < len(data):
-            done += os.pwrite(handle, data[done:], chunk.offset + done)
+            done += write(handle, data[done:], chunk.offset + done)
     finally:
         os.close(handle)
 
@@ -108,7 +113,8 @@ def observe(
     """
     reader = _ReadBack(root, layout, on_bytes)
     with ThreadPoolExecutor(threads, "verify") as pool:
-        bad = {index for index, good in enumerate(pool.map(reader.good, range(len(reader.places)))) if not good}
+        shares = [pool.submit(reader.bad) for _ in range(threads)]  # a task for each chunk would be memory for each
+        bad = {index for share in shares for index in share.result()}
     known: dict[str, tuple[Entry, int]] = {}
     first = 0
     for entry in layout.entries:
@@ -137,15 +143,28 @@ class _ReadBack:
         self.places = layout.places()
         self._root = root
         self._on_bytes = on_bytes
-        self._own = threading.local()
+        self._lock = threading.Lock()
+        self._begun = 0
         self._most_bytes = max((chunk.size_bytes for _, chunk in self.places), default=0)
 
-    def good(self, index: int) -> bool:
+    def bad(self) -> set[int]:
+        """One thread's share: of the chunks that it came to, those that are not as they should be."""
+        buffer = memoryview(bytearray(self._most_bytes))
+        return {index for index in self._next() if not self._good(index, buffer)}
+
+    def _next(self) -> Iterator[int]:
+        while True:
+            with self._lock:
+                index = self._begun
+                self._begun += 1
+            if index >= len(self.places):
+                return
+            yield index
+
+    def _good(self, index: int, buffer: memoryview) -> bool:
         entry, chunk = self.places[index]
-        if not hasattr(self._own, "buffer"):
-            self._own.buffer = memoryview(bytearray(self._most_bytes))
         try:
-            read_chunk(self._root, entry, chunk, self._own.buffer[: chunk.size_bytes])
+            read_chunk(self._root, entry, chunk, buffer[: chunk.size_bytes])
         except HeliotropeError:
             return False
         if self._on_bytes is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections.abc import Callable
 
 from heliotrope.foundation.clock import Clock
 
+Memory = bytearray | mmap.mmap
 Stop = Callable[[], bool]
 Rate = float | Callable[[], float | None] | None
 """Bytes per second: a number, None for no limit, or a function that is asked each time (a time-of-day schedule)."""
@@ -82,31 +84,46 @@ class Limiter:
 
 class Buffers:
     """Large buffers used again: a fresh one of 4 MiB costs a millisecond in page faults, as much as decoding into
-    it.
+    it. They are mapped, not allocated, so that one that is let go is the system's again at once: the allocator kept
+    gaps between them, more with every pull.
     """
 
     SMALL_BYTES = 64 << 10
-    FREE_COUNT = 8  # kept; more were in use for a moment only
+    FREE_BYTES = 32 << 20  # kept; more was in use for a moment only
 
     def __init__(self) -> None:
-        self._free: list[bytearray] = []
+        self._free: list[Memory] = []
+        self.free_bytes = 0
         self._lock = threading.Lock()
 
-    def take(self, size_bytes: int) -> tuple[bytearray, memoryview]:
+    def take(self, size_bytes: int) -> tuple[Memory, memoryview]:
         """(buffer to give back, view of exactly ``size_bytes`` of it)."""
-        if size_bytes > self.SMALL_BYTES:
-            with self._lock:
-                for position in range(len(self._free) - 1, -1, -1):
-                    if size_bytes <= len(self._free[position]) <= 4 * size_bytes:
-                        buffer = self._free.pop(position)
-                        return buffer, memoryview(buffer)[:size_bytes]
-        buffer = bytearray(size_bytes)
-        return buffer, memoryview(buffer)
+        if size_bytes <= self.SMALL_BYTES:
+            small = bytearray(size_bytes)
+            return small, memoryview(small)
+        with self._lock:
+            for position in range(len(self._free) - 1, -1, -1):
+                if size_bytes <= len(self._free[position]) <= 4 * size_bytes:
+                    buffer = self._free.pop(position)
+                    self.free_bytes -= len(buffer)
+                    return buffer, memoryview(buffer)[:size_bytes]
+        step_bytes = 1 << (size_bytes.bit_length() - 3)  # sizes alike, so that one serves the next chunk, too
+        length = -(-size_bytes // step_bytes) * step_bytes
+        buffer = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return buffer, memoryview(buffer)[:size_bytes]
 
-    def give(self, buffer: bytearray) -> None:
+    def give(self, buffer: Memory) -> None:
         """Take a buffer back; no view of it may be used any more."""
-        if len(buffer) > self.SMALL_BYTES:
-            with self._lock:
-                self._free.append(buffer)
-                if len(self._free) > self.FREE_COUNT:
-                    self._free.pop(0)
+        if len(buffer) <= self.SMALL_BYTES:
+            return
+        with self._lock:
+            self._free.append(buffer)
+            self.free_bytes += len(buffer)
+            while self.free_bytes > self.FREE_BYTES:
+                self.free_bytes -= len(self._free.pop(0))
+
+    def clear(self) -> None:
+        """Let go of what is kept, at the end: whoever holds this object may live until the collector comes by."""
+        with self._lock:
+            self._free.clear()
+            self.free_bytes = 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,9 +16,10 @@ from heliotrope.foundation.clock import Clock
 from heliotrope.foundation.errors import Corrupt, DeadlineExceeded, HeliotropeError, InvalidInput, Unreachable, by_name
 
 from . import wire
-from .budget import Buffers, Limiter, Stop
+from .budget import Buffers, Limiter, Memory, Stop
+from .stream import TlsStream
 
-_SLICE_BYTES = 256 << 10
+_SLICE_BYTES = 64 << 10
 _TICK_S = 0.25
 
 
@@ -66,7 +66,7 @@ class Received:
 
     kind: int
     index: int
-    buffer: bytearray
+    buffer: Memory
     data: memoryview
 
 
@@ -78,7 +78,7 @@ class Connection:
     """
 
     def __init__(
-        self, stream: ssl.SSLSocket, *, clock: Clock, stop: Stop, buffers: Buffers, idle_s: float, limiter: Limiter
+        self, stream: TlsStream, *, clock: Clock, stop: Stop, buffers: Buffers, idle_s: float, limiter: Limiter
     ) -> None:
         self.stream = stream
         self.sent_bytes = 0
@@ -98,10 +98,11 @@ class Connection:
     def send_data(self, kind: int, index: int, data: memoryview, begin: bytes = b"") -> None:
         """Send a FRAME or PART: ``begin`` and ``data`` as one message."""
         head = wire.HEADER.pack(kind, len(begin) + data.nbytes, index)
-        if len(begin) + data.nbytes <= _SLICE_BYTES // 16:
+        if len(begin) + data.nbytes <= _SLICE_BYTES // 4:
             self._write(memoryview(head + begin + data))  # one record, one packet
         else:
-            self._write(memoryview(head + begin))
+            self.stream.push(memoryview(head + begin))  # goes with the first piece: no packet of its own
+            self.sent_bytes += len(head) + len(begin)
             self._write(data)
 
     def receive(self) -> wire.Message | Received:
@@ -141,15 +142,17 @@ class Connection:
     def _write(self, data: memoryview) -> None:
         start, idle = 0, _Idle(self._clock, self.idle_s, self._stop)
         while start < len(data):
-            try:
-                count = self.stream.send(data[start : start + _SLICE_BYTES])
-            except TimeoutError:
-                idle.check(start)  # then the same piece again: OpenSSL keeps what it began
-                continue
-            except (OSError, ValueError) as error:
-                raise _gone(error) from error
-            start += count
-            self.sent_bytes += count
+            piece = data[start : start + _SLICE_BYTES]
+            left_bytes = self.stream.push(piece)
+            start += len(piece)
+            while left_bytes:
+                try:
+                    left_bytes = self.stream.flush()
+                except TimeoutError:
+                    idle.check(start - left_bytes)
+                except (OSError, ValueError) as error:
+                    raise _gone(error) from error
+            self.sent_bytes += len(piece)
 
     def _read(self, view: memoryview) -> None:
         start = spent = 0

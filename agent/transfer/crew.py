@@ -66,7 +66,7 @@ class Crew:
             for _ in range(self._options.decoder_count):
                 self._spawn(self._intake.run, "transfer-decoder")
             while not work.over:
-                work.wait()
+                work.watch()
                 self._check_cancel()
                 self._check_limit()
                 self._dialler.check_sender()
@@ -76,6 +76,7 @@ class Crew:
             work.stop()
             for thread in self._threads:
                 thread.join()
+            self._dialler.buffers.clear()
         if work.error is not None:
             raise work.error
         self._report(last=True)

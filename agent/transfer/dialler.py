@@ -88,7 +88,7 @@ class Dialler:
             limiter=self._limiter,
         )
         try:
-            self._sender = tls.peer(stream)
+            self._sender = tls.peer(stream.certified())
             self.check_sender()
             self._checked_ticket(connection)
         except BaseException:
@@ -104,7 +104,7 @@ class Dialler:
         """The newest ticket, for exactly these two ends."""
         blob = self.ticket()
         ticket = self._verify_ticket(blob)
-        check_ends(ticket, sender=tls.peer(connection.stream).name, receiver=self._name)
+        check_ends(ticket, sender=tls.peer(connection.stream.certified()).name, receiver=self._name)
         self.byte_limit = ticket.byte_limit
         return blob
 

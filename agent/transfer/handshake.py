@@ -15,6 +15,7 @@ from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
 
 from . import wire
 from .connection import SocketOptions
+from .stream import TlsStream
 
 Address = tuple[str, int]
 VerifyTicket = Callable[[bytes], Ticket]
@@ -37,7 +38,7 @@ def dial(
     options: SocketOptions,
     timeout_s: float,
     on_connected: Callable[[socket.socket], None],
-) -> ssl.SSLSocket:
+) -> TlsStream:
     """Connect, tell ``on_connected``, and shake hands. Raises Unreachable (worth trying again) or Denied (the
     certificates do not fit).
     """
@@ -51,7 +52,7 @@ def dial(
     try:
         options.apply(plain)
         on_connected(plain)
-        return context.wrap_socket(plain)
+        return TlsStream(plain, context)
     except ssl.SSLCertVerificationError as error:
         plain.close()
         raise Denied(f"cannot trust {where}: {error.verify_message}; check both agents' certificates") from error

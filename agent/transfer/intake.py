@@ -11,7 +11,7 @@ from heliotrope.agent.checkpoints.store import ChunkStore
 from heliotrope.foundation.errors import Corrupt, HeliotropeError
 from heliotrope.native import HEADER_BYTES, MalformedFrame, decode, inspect
 
-from .budget import Budget, Buffers
+from .budget import Budget, Buffers, Memory
 from .handshake import as_catalogued
 from .partial import Partial
 from .work import Arrived, Work
@@ -130,7 +130,7 @@ class Intake:
                 self.buffers.give(buffer)
             self.budget.give(item.cost_bytes)
 
-    def _base(self, item: Arrived, held: list[bytearray]) -> memoryview:
+    def _base(self, item: Arrived, held: list[Memory]) -> memoryview:
         if self.base is None or item.base_index < 0:
             raise MalformedFrame("it is a delta although none was asked for")
         buffer, data = self.buffers.take(self.base.places[item.base_index][1].size_bytes)

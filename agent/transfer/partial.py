@@ -19,6 +19,8 @@ import struct
 import threading
 from pathlib import Path
 
+import psutil
+
 from heliotrope.agent.checkpoints import manifest as manifests
 from heliotrope.agent.checkpoints.manifest import Manifest
 from heliotrope.agent.checkpoints.restore import Owner, lay_out, seal, sync_file, write_chunk
@@ -28,6 +30,7 @@ from heliotrope.foundation.errors import Conflict, HeliotropeError, InvalidInput
 from heliotrope.foundation.records import sync_folder, write_durably
 
 UNSYNCED_BYTES = 64 << 20  # after a power cut at most this much, and what is in flight, is fetched again
+CACHED_RATIO = 0.25  # of the memory that is free or can be freed: a larger checkpoint goes past the page cache
 _INDEX = struct.Struct(">I")
 failpoints.register("transfer.partial.created", "transfer.chunk.journaled", "transfer.sealed", "transfer.renamed")
 
@@ -47,6 +50,8 @@ class Partial:
         self._lock = threading.Lock()
         self._unsynced_bytes = 0
         self._unsynced: set[Path] = set()
+        # What fits is there for the job that starts from it; what does not would only push other files out.
+        self._cached = manifest.data_bytes <= psutil.virtual_memory().available * CACHED_RATIO
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             self._journal = self._locked()
@@ -69,7 +74,7 @@ class Partial:
         """Put a verified chunk at its place. Raises OutOfSpace, InvalidInput."""
         entry, chunk = self._places[index]
         try:
-            write_chunk(self.tree, entry, chunk, data)
+            write_chunk(self.tree, entry, chunk, data, cached=self._cached)
             self._sync(entry_path(self.tree, entry), chunk.size_bytes)
         except OSError as error:
             raise disk_error(error, self.destination) from error

@@ -19,7 +19,7 @@ from heliotrope.foundation.errors import Corrupt, HeliotropeError, InvalidInput,
 from heliotrope.native import Chunk, encode_parts
 
 from . import wire
-from .budget import Budget, Buffers, Limiter, Stop
+from .budget import Budget, Buffers, Limiter, Memory, Stop
 from .connection import Connection
 from .effort import Effort
 from .handshake import as_catalogued
@@ -52,7 +52,7 @@ class _Coded:
     index: int
     begin: bytes
     data: memoryview
-    held: bytearray | None
+    held: Memory | None
 
     @property
     def size_bytes(self) -> int:
@@ -225,8 +225,8 @@ class Sender:
     def _encode(self, batch: list[tuple[int, int]]) -> list[_Coded]:
         """Buffers of chunks that are stored whole stay taken: they are sent from where they were read to."""
         shared = self._shared
-        spare: list[bytearray] = []
-        own: list[bytearray] = []
+        spare: list[Memory] = []
+        own: list[Memory] = []
         coded: list[_Coded] = []
         try:
             chunks = []
@@ -250,7 +250,7 @@ class Sender:
             for buffer in spare:
                 shared.buffers.give(buffer)
 
-    def _read_base(self, index: int, base_index: int, held: list[bytearray]) -> memoryview | None:
+    def _read_base(self, index: int, base_index: int, held: list[Memory]) -> memoryview | None:
         """The base chunk's bytes, or None where there is none any more: the frame then says that it needs no base."""
         if base_index < 0 or self._base is None:
             return None

@@ -20,6 +20,7 @@ from .conversation import Conversation, Host, OnProgress, OpenBase, OpenSource
 from .effort import Effort
 from .handshake import Address, Admit, VerifyTicket, anyone, as_catalogued
 from .sender import Shared
+from .stream import TlsStream
 
 _SYSTEM_CLOCK = SystemClock()
 _HANDSHAKE_S = 10.0
@@ -165,7 +166,7 @@ class TransferServer:
         try:
             plain.settimeout(_HANDSHAKE_S)
             self._options.socket.apply(plain)
-            stream = self._context.wrap_socket(plain, server_side=True)
+            stream = TlsStream(plain, self._context, server_side=True, clock=self._host.clock)
         except (OSError, ValueError):
             plain.close()  # not one of the fleet, or gone: TLS has told it
             return
@@ -178,7 +179,7 @@ class TransferServer:
             limiter=Limiter(None, self._host.clock),
         )
         try:
-            Conversation(self._host, connection, tls.peer(stream)).run()
+            Conversation(self._host, connection, tls.peer(stream.certified())).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, the receiver is told and acts on it
             connection.fail(as_catalogued(error))
         finally:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from heliotrope.agent.checkpoints import uncached
+from heliotrope.agent.transfer import partial
 from heliotrope.agent.transfer.result import PullOptions
 from heliotrope.foundation.errors import InvalidInput, OutOfSpace
 
@@ -68,3 +70,21 @@ def test_a_destination_that_cannot_be_written_is_named(site: Site, tmp_path: Pat
     site.offer(tmp_path / "ck")
     with pytest.raises(InvalidInput, match="nowhere"):
         site.pull(tmp_path / "nowhere" / "out")
+
+
+def test_a_checkpoint_too_large_for_the_page_cache_goes_past_it(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past: list[int] = []
+    write = uncached.write
+
+    def seen(handle: int, data: memoryview, offset: int) -> int:
+        past.append(len(data))
+        return write(handle, data, offset)
+
+    monkeypatch.setattr(partial, "CACHED_RATIO", 0.0)  # none is small enough
+    monkeypatch.setattr(uncached, "write", seen)
+    np.save(tmp_path / "state.npy", np.random.default_rng(1).integers(0, 1 << 62, 1_000_000))
+    source = site.offer(tmp_path / "state.npy")
+    assert site.pull(tmp_path / "out").manifest_digest == source.digest
+    assert sum(past) == (tmp_path / "out").stat().st_size

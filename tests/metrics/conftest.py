@@ -104,6 +104,7 @@ def edit(fleet: LocalFleet, name: str, metrics: dict[str, str]) -> None:
     config = json.loads(path.read_text())
     config["metrics"] = metrics
     if name == "coordinator":
+        config["ledger"] = {"interval_s": 2.0, "grace_s": 1.0}  # sites' sums count what is closed
         config["sites"][0]["intensity"] = {"file": "intensity.csv", "zone": "west", "unit": "g_per_kwh"}
         del config["sites"][0]["grid_intensity_g_per_kwh"]
     path.write_text(json.dumps(config))
