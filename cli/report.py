@@ -11,6 +11,7 @@ import click
 from heliotrope.foundation.errors import InvalidInput
 
 from . import client, output
+from .aheadtables import print_ahead, print_sums
 from .client import Operator
 from .jobtables import print_losses
 from .messages import Record
@@ -88,6 +89,10 @@ def _print_tables(found: Record, names: dict[str, str]) -> None:
     if found["losses"]:
         click.echo("\nlost with their nodes")
         print_losses(found["losses"], names)
+    if found["staged_ahead"]:
+        click.echo("\nstaged ahead")
+        print_ahead(found["staged_ahead"], names)
+        print_sums(found["staged_ahead"])
     if not found["rows"]:
         click.echo("\nno energy was booked and no job submitted")
     for note in _notes(found["rows"]):

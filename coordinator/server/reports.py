@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from heliotrope.foundation import wire
 from heliotrope.foundation.model import MigrationKind
 from heliotrope.v1 import operator_pb2 as pb
 
 from ..managers.world import World
 from ..state.database import Transaction
-from ..state.model import EnergyInterval, Job
+from ..state.model import AheadOutcome, EnergyInterval, Job, StagedAhead
 from . import losses
 
 _SUMS = ("energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j")
@@ -25,6 +26,7 @@ def report(
     rows = [_job_row(world, tx, one, [i for i in intervals if i.job_id == one.job_id]) for one in jobs.values()]
     for row, one in zip(rows, jobs.values(), strict=True):
         _add_losses(row, _losses(world, tx, one, start, end))
+        _add_ahead(row, _ahead(tx, one, start, end))
     for (job_id, site), found in _grouped(
         intervals, lambda i: (i.job_id, i.site) if i.job_id in jobs else None
     ).items():
@@ -37,6 +39,7 @@ def report(
     answer = pb.Report(rows=rows)
     for one in jobs.values():
         answer.losses.extend(_losses(world, tx, one, start, end))
+        answer.staged_ahead.extend(wire.to_message(item, pb.StagedAhead) for item in _ahead(tx, one, start, end))
     if start is not None:
         answer.start.FromDatetime(start)
     answer.end.FromDatetime(end or world.utc())
@@ -58,6 +61,26 @@ def _add_losses(row: pb.ReportRow, found: list[pb.Loss]) -> None:
     row.lost_energy_j = sum(one.lost_energy_j for one in found)
     row.lost_work.FromMilliseconds(sum(one.lost_work.ToMilliseconds() for one in found))
     row.outage.FromMilliseconds(sum(one.outage.ToMilliseconds() for one in found))
+
+
+def _ahead(tx: Transaction, job: Job, start: datetime | None, end: datetime | None) -> list[StagedAhead]:
+    """Copies that were staged ahead, planned in [start, end)."""
+    return [
+        one
+        for one in tx.staged_ahead.of_job(job.job_id)
+        if (start is None or one.planned_utc >= start) and (end is None or one.planned_utc < end)
+    ]
+
+
+def _add_ahead(row: pb.ReportRow, found: list[StagedAhead]) -> None:
+    """A copy that was kept, or overtaken, or is still waited for, is neither a hit nor waste."""
+    wasted = [one for one in found if one.outcome is AheadOutcome.WASTE]
+    row.ahead_count, row.ahead_waste_count = len(found), len(wasted)
+    row.ahead_hit_count = sum(one.outcome is AheadOutcome.HIT for one in found)
+    row.ahead_wire_bytes = sum(one.wire_bytes for one in found)
+    row.ahead_wasted_bytes = sum(one.wire_bytes for one in wasted)
+    row.ahead_wasted_energy_j = sum(one.energy_j for one in wasted)
+    row.ahead_wasted_carbon_g = sum(one.carbon_g for one in wasted)
 
 
 def _grouped(intervals: Iterable[EnergyInterval], key: object) -> dict[tuple[str, str], list[EnergyInterval]]:

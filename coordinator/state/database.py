@@ -30,6 +30,7 @@ from .nodes import Nodes
 from .powercaps import PowerCapEvents
 from .replicas import Replicas
 from .requests import Requests
+from .staged_ahead import StagedAheadBooks
 
 
 class Transaction:
@@ -46,6 +47,7 @@ class Transaction:
         self.identities = Identities(connection)
         self.power_caps = PowerCapEvents(connection)
         self.replicas = Replicas(connection)
+        self.staged_ahead = StagedAheadBooks(connection)
         self.losses = Losses(connection)
         self.marks = Marks(connection)
         self._before: list[Callable[[], None]] = []
