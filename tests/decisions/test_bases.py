@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,16 +117,12 @@ def test_a_smaller_base_figure_never_makes_a_pair_worse(
     base = held(
         age_s=age_s, wire_bytes=min(held_wire, wire), move_wire_bytes=min(held_wire, wire) + min(held_extra, extra)
     )
-    before, after = decide(plain)["train"], decide(plain.__class__(**_fields(plain) | {"held": (base,)}))["train"]
+    before, after = decide(plain)["train"], decide(msgspec.structs.replace(plain, held=(base,)))["train"]
     one, other = (found.chosen or found.rejected[0] for found in (before, after))
     assert one.terms is not None and other.terms is not None
     assert other.terms.fresh_move_wire_bytes == one.terms.move_wire_bytes
     assert (other.terms.disruption_s or 0) <= (one.terms.disruption_s or 0)
     assert (other.terms.net_j or 0) >= (one.terms.net_j or 0)
     assert before.action != "move" or after.action == "move"
-    elsewhere = plain.__class__(**_fields(plain) | {"held": (held("nowhere-1"),)})
+    elsewhere = msgspec.structs.replace(plain, held=(held("nowhere-1"),))
     assert decide(elsewhere) == decide(plain)
-
-
-def _fields(view: JobView) -> dict[str, Any]:
-    return {name: getattr(view, name) for name in view.__struct_fields__}
