@@ -157,17 +157,29 @@ def expected_of(
 def learn_transfer(
     tx: Transaction, job: Job, migration: Migration, checkpoint: Checkpoint, result: CommandResult
 ) -> Job:
-    """The job with what this verified transfer says of its wire bytes. A transfer that a cut or a repetition spread
-    over several reports says nothing."""
+    """The job with what this verified transfer of a move says of its wire bytes."""
+    return _learn(tx, job, checkpoint, base_of(tx, migration, checkpoint), result, replica=False)
+
+
+def learn_replica(tx: Transaction, job: Job, node_id: str, checkpoint: Checkpoint, result: CommandResult) -> Job:
+    """The same of a replica's, before it counts as a copy there."""
+    held = [copy.checkpoint for copy in tx.jobs.copies(job.job_id) if copy.node_id == node_id]
+    base = next((one for one in held if one.key != checkpoint.key), None)
+    return _learn(tx, job, checkpoint, base, result, replica=True)
+
+
+def _learn(
+    tx: Transaction, job: Job, checkpoint: Checkpoint, base: Checkpoint | None, result: CommandResult, *, replica: bool
+) -> Job:
+    """A transfer that a cut or a repetition spread over several reports says nothing."""
     pull = result.pull
     if pull is None or pull.cuts or not pull.wire_bytes or not pull.state_bytes:
         return job
-    base = base_of(tx, migration, checkpoint)
     gap_s = base_age_s(checkpoint, base)
     if base is not None and gap_s is None:
         return job
-    sample = WireSample(state_bytes=pull.state_bytes, wire_bytes=pull.wire_bytes, age_s=gap_s)
-    job = replace(job, wire_samples=(*job.wire_samples, sample)[-wire_model.SAMPLES_KEPT :])
+    sample = WireSample(state_bytes=pull.state_bytes, wire_bytes=pull.wire_bytes, age_s=gap_s, replica=replica)
+    job = replace(job, wire_samples=wire_model.kept(job.wire_samples, sample))
     tx.jobs.put(job)
     return job
 

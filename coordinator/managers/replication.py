@@ -198,7 +198,7 @@ class ReplicationManager:
     def _verified(
         self, tx: Transaction, replica: Replica, command: Command, checkpoint: Checkpoint, result: CommandResult
     ) -> None:
-        job = tx.jobs.get(replica.job_id)
+        job = outlook.learn_replica(tx, tx.jobs.get(replica.job_id), replica.node_id, checkpoint, result)
         self._note_copy(tx, command, checkpoint)
         self._books.sent(tx, command, result)
         # From when this one was begun, so that the interval is what is promised, not the interval and the transfer.

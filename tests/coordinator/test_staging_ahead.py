@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from heliotrope.coordinator.config import StageAheadConfig
+from heliotrope.coordinator.daemon import open_sites
 from heliotrope.coordinator.forecasts.clock import TraceClock
 from heliotrope.coordinator.forecasts.site import SiteForecast, open_site
 from heliotrope.coordinator.forecasts.siteconfig import SiteConfig, TraceSource
@@ -23,6 +24,7 @@ from heliotrope.coordinator.state import model, order_model
 from heliotrope.coordinator.state.database import Database
 from heliotrope.coordinator.state.model import AheadOutcome, Copy, Replica, ReplicaReason, StagedAhead
 from heliotrope.coordinator.state.order_model import Command
+from heliotrope.foundation.errors import InvalidInput
 from heliotrope.foundation.jobspec import CheckpointRules
 from heliotrope.foundation.model import JobState, MigrationKind
 
@@ -300,6 +302,25 @@ def test_bytes_that_crossed_the_link_are_booked_also_when_nobody_waits_for_them(
     assert fleet.books()[0].outcome is AheadOutcome.OVERTAKEN
 
 
+def test_what_a_replica_sent_teaches_what_a_move_will_send(fleet: Looking) -> None:
+    """A full copy first, then a delta against it: how much the job changes is measured before it ever moved."""
+    fleet.begin(rules=CheckpointRules(replicate_every="100s", timeout_s=10.0), stage_ahead="off")
+    fleet.ensure()
+    fleet.answer(fleet.pull(), wire_bytes=800)
+    fleet.clock.now_s += 101
+    fleet.report("a", checkpoints=(fleet.checkpoint(2),))
+    fleet.ensure()
+    fleet.answer(fleet.pull(), wire_bytes=50)
+    full, delta = fleet.job.wire_samples
+    assert (full.wire_bytes, full.age_s, full.replica) == (800, None, True)
+    assert (delta.wire_bytes, delta.age_s) == (50, 101.0)
+    with fleet.database.transaction() as tx:
+        (view,) = PlannerManager(fleet.world, fleet.saga).foresight(tx).jobs
+    assert view.wire_bytes is not None and view.move_wire_bytes is not None
+    assert view.move_wire_bytes - view.wire_bytes == pytest.approx(800, abs=1)
+    assert view.held[0].why == "a replica"
+
+
 def test_a_base_that_lies_there_already_is_not_sent_again(fleet: Looking) -> None:
     fleet.begin()
     with fleet.database.transaction() as tx:
@@ -325,6 +346,16 @@ def test_the_budget_of_a_day_bounds_wrong_guesses(fleet: Looking) -> None:
     fleet.clock.now_s += 86_400
     with fleet.database.transaction() as tx:
         assert fleet.ahead._affords(tx, tx.jobs.get("j-1"), FULL_BYTES), "another day, another budget"
+
+
+def test_a_site_that_is_not_there_is_refused_by_name(fleet: Looking, tmp_path: Path) -> None:
+    config = model.replace(  # type: ignore[type-var]
+        fleet.world.config,
+        stage_ahead=StageAheadConfig(sites=("east", "moon")),
+        sites=(fleet.world.sites["east"].config,),
+    )
+    with pytest.raises(InvalidInput, match=r"field stage_ahead\.sites: no site 'moon'; configured are east"):
+        open_sites(config, tmp_path, tmp_path, fleet.clock)
 
 
 def test_the_job_s_own_rule_takes_over_the_node_where_one_was_staged(fleet: Looking) -> None:

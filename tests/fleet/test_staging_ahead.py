@@ -73,12 +73,12 @@ def fleet_of(folder: Path, nodes: str, **stage_ahead: Any) -> LocalFleet:
     return fleet
 
 
-def forecast(fleet: LocalFleet, west_until_s: float) -> None:
+def forecast(fleet: LocalFleet, west_until_s: float, failpoint: str = "") -> None:
     """A coordinator that is (re)started with this forecast."""
     if fleet.running(COORDINATOR):
         fleet.kill(COORDINATOR)
     write_trace(fleet.folder, west_until_s)
-    fleet.start(COORDINATOR)
+    fleet.start(COORDINATOR, failpoint=failpoint)
 
 
 def begun(fleet: LocalFleet, operator: Operator, stage_ahead: str) -> str:
@@ -207,3 +207,31 @@ def test_a_wrong_guess_is_dropped_and_booked_as_waste(folder: Path) -> None:
     assert "went to node c" in book.message
     assert (row.ahead_waste_count, row.ahead_wasted_bytes) == (1, wire_bytes)
     assert row.ahead_wasted_energy_j > 0 and row.ahead_wasted_carbon_g > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("member", "point"),
+    [
+        *((COORDINATOR, f"replica.{step}.persist{ed}") for step in ("pulling", "verified") for ed in ("", "ed")),
+        ("b", "agent.pull.transferring"),
+        ("b", "agent.pull.applied"),
+        ("b", "agent.pull.recorded"),
+    ],
+)
+def test_it_is_sent_and_booked_once_through_a_crash(folder: Path, member: str, point: str) -> None:
+    with fleet_of(folder, "ab") as fleet:
+        forecast(fleet, west_until_s=1200.0, failpoint=f"{point}=kill" if member == COORDINATOR else "")
+        for node in fleet.nodes:
+            fleet.start(node, failpoint=f"{point}=kill" if node == member else "")
+        operator = Operator(fleet)
+        begun(fleet, operator, "on")
+        operator.until(lambda: None if fleet.running(member) else True, f"the death of {member} at {point}")
+        fleet.start(member)
+        operator.nodes_connected()
+        book = staged(operator)
+        (replica,) = operator.job().replicas
+    assert replica.reason == "ahead" and replica.checkpoint.sequence
+    # Of a transfer that a crash cut in two only the second part is reported, or none where it had been whole.
+    assert book.wire_bytes < 1.1 * STATE_BYTES
+    assert book.wire_bytes > 0.8 * STATE_BYTES or point in ("agent.pull.transferring", "agent.pull.applied")
