@@ -60,10 +60,7 @@ class ReplicationManager:
         """Whether the order was a replica's."""
         found = [one for one in tx.replicas.of_job(command.job_id) if one.command_id == command.command_id]
         if not found:
-            # Given up meanwhile, but a copy that was verified is a copy.
-            if isinstance(command.order, order_model.Pull) and result.error is None:
-                self._note_copy(tx, command, command.order.checkpoint)
-                self._books.sent(tx, command, result)
+            self.on_late_result(tx, command, result)
             return isinstance(command.order, order_model.Pull | order_model.RequestCheckpoint)
         replica = replace(found[0], command_id="", state=ReplicaState.IDLE)
         if isinstance(command.order, order_model.RequestCheckpoint):
@@ -77,11 +74,20 @@ class ReplicationManager:
             self._verified(tx, replica, command, command.order.checkpoint, result)
         return True
 
+    def on_late_result(self, tx: Transaction, command: Command, result: CommandResult) -> None:
+        """The order was given up meanwhile, but a copy that was verified is a copy, and what was sent was sent."""
+        order = command.order
+        if isinstance(order, order_model.Pull) and order.replica and result.error is None:
+            self._note_copy(tx, command, order.checkpoint)
+            self._books.sent(tx, command, result)
+
     # -- one job
 
     def _ensure_job(self, tx: Transaction, job: Job, busy: set[str]) -> None:
         replicas = self._current(tx, job)
         moving = tx.migrations.open_of(job.job_id) is not None
+        if not moving and job.node_id in self._world.startup.awaited_nodes:
+            return  # this process has just begun, and the holder will come back to what is under way
         if moving or job.state is not JobState.RUNNING or job.node_id not in self._world.present:
             for replica in replicas:
                 self._put_off(tx, replica, "the job does not run at a connected node, or is being moved")

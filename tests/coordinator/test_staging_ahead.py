@@ -286,6 +286,20 @@ def test_a_restart_in_between_loses_nothing(fleet: Looking) -> None:
     assert fleet.orders("b") == []
 
 
+def test_what_is_under_way_is_not_given_up_because_nobody_has_come_back_yet(fleet: Looking) -> None:
+    """A coordinator that has just started waits for the nodes that its database knows."""
+    fleet.begin()
+    fleet.look()
+    order = fleet.pull()
+    fleet.gone("a")
+    fleet.world.startup.awaited_nodes = {"a"}
+    fleet.ensure()
+    assert [one.command_id for one in fleet.orders("b")] == [order.command_id]
+    fleet.world.startup.awaited_nodes = set()
+    fleet.ensure()
+    assert fleet.orders("b") == [], "it came, and went again"
+
+
 def test_bytes_that_crossed_the_link_are_booked_also_when_nobody_waits_for_them(fleet: Looking) -> None:
     fleet.begin()
     fleet.look()

@@ -8,12 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from fleet_driver import SAGA, Operator, Runners, tiny_spec
 
 from heliotrope.cli.demo.fleet import COORDINATOR, LocalFleet
-from heliotrope.foundation.jobspec import CheckpointRules
 from heliotrope.v1 import common_pb2
 from heliotrope.v1 import operator_pb2 as pb
 
@@ -81,11 +79,14 @@ def forecast(fleet: LocalFleet, west_until_s: float, failpoint: str = "") -> Non
     fleet.start(COORDINATOR, failpoint=failpoint)
 
 
-def begun(fleet: LocalFleet, operator: Operator, stage_ahead: str) -> str:
-    """The job runs at a, with two checkpoints, so that what is frozen in it is known."""
+def submitted(operator: Operator, stage_ahead: str) -> str:
     operator.nodes_connected()
-    spec = tiny_spec(*ARGUMENTS, stage_ahead=stage_ahead)
-    job_id = operator.submit(msgspec.structs.replace(spec, checkpoint=CheckpointRules(timeout_s=15.0)))
+    return operator.submit(tiny_spec(*ARGUMENTS, stage_ahead=stage_ahead))
+
+
+def begun(operator: Operator, stage_ahead: str) -> str:
+    """The job runs at a, with two checkpoints, so that what is frozen in it is known."""
+    job_id = submitted(operator, stage_ahead)
 
     def frozen_is_known() -> bool | None:
         job = operator.job()
@@ -148,7 +149,7 @@ def test_a_base_staged_ahead_leaves_little_to_the_move_and_to_its_standstill(fol
         for node in fleet.nodes:
             fleet.start(node)
         operator = Operator(fleet)
-        job_id = begun(fleet, operator, "on")
+        job_id = begun(operator, "on")
         with Runners(job_id) as runners:
             before = staged(operator)
             assert (before.node_id, before.outcome) == ("b", "open")
@@ -180,7 +181,7 @@ def test_without_it_the_same_move_sends_everything_and_stands_longer_on_the_wire
         for node in fleet.nodes:
             fleet.start(node)
         operator = Operator(fleet)
-        begun(fleet, operator, "off")
+        begun(operator, "off")
         forecast(fleet, west_until_s=2.0)
         migration = moved(fleet, operator)
         assert not operator.job().staged_ahead
@@ -195,7 +196,7 @@ def test_a_wrong_guess_is_dropped_and_booked_as_waste(folder: Path) -> None:
         for node in fleet.nodes:
             fleet.start(node)
         operator = Operator(fleet)
-        job_id = begun(fleet, operator, "on")
+        job_id = begun(operator, "on")
         wire_bytes = staged(operator).wire_bytes
         assert held_at(fleet, "b", job_id)
         assert operator.migration_ended(operator.move("north")) == "COMMITTED", operator.story()
@@ -225,7 +226,7 @@ def test_it_is_sent_and_booked_once_through_a_crash(folder: Path, member: str, p
         for node in fleet.nodes:
             fleet.start(node, failpoint=f"{point}=kill" if node == member else "")
         operator = Operator(fleet)
-        begun(fleet, operator, "on")
+        submitted(operator, "on")
         operator.until(lambda: None if fleet.running(member) else True, f"the death of {member} at {point}")
         fleet.start(member)
         operator.nodes_connected()
