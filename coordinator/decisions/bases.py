@@ -26,11 +26,17 @@ class Base:
     why: str
 
 
-def bases(
-    jobs: Sequence[JobView], needs: Sequence[Need], sites: Sequence[SiteView], index: dict[str, int]
-) -> Iterator[Base]:
-    """The best base of each pair that has one at a node with room; ``index``: site name -> place in ``sites``."""
-    for row, (job, need) in enumerate(zip(jobs, needs, strict=True)):
+def bases(jobs: Sequence[JobView], sites: Sequence[SiteView], index: dict[str, int]) -> dict[int, dict[int, Base]]:
+    """Job -> site -> the best base of each pair that has one at a node with room; few. ``index``: name -> place."""
+    found: dict[int, dict[int, Base]] = {}
+    for base in _bases(jobs, sites, index):
+        found.setdefault(base.job, {})[base.site] = base
+    return found
+
+
+def _bases(jobs: Sequence[JobView], sites: Sequence[SiteView], index: dict[str, int]) -> Iterator[Base]:
+    for row, job in enumerate(jobs):
+        need = Need(job.gpu_count, job.gpu_model)
         for name in sorted({held.site for held in job.held} & set(index) - {job.site}):
             found = _best(job, need, sites[index[name]])
             if found is not None:

@@ -45,7 +45,7 @@ def candidates(
     bindings = values.pop("binding")
     classes = values.pop("pair_class")
     found: dict[int, Candidate] = {}
-    bases = {base.site: base for base in columns.jobs.bases if base.job == job}
+    bases = columns.jobs.bases.get(job, {})
     for place, site in enumerate(sites):
         name = columns.site_names[site]
         raw: dict[str, Any] = {

@@ -31,7 +31,7 @@ class JobColumns:
     state_bytes: Floats
     wire_bytes: Floats
     wire_overrides: tuple[tuple[int, int, float], ...]  # (job, site, bytes), few
-    bases: tuple[Base, ...]  # what lies where already, few
+    bases: dict[int, dict[int, Base]]  # job -> site -> what lies there already, few
     move_wire_bytes: Floats  # 0: no pre-copy
     save_s: Floats
     load_s: Floats
@@ -112,8 +112,8 @@ def build(snapshot: Snapshot) -> Columns:
 
 def without_base(columns: Columns, row: int, site: int) -> Columns:
     """The same, with the node that holds something of the job at that site out of the question."""
-    kept = tuple(base for base in columns.jobs.bases if (base.job, base.site) != (row, site))
-    return replace(columns, jobs=replace(columns.jobs, bases=kept))
+    kept = {place: base for place, base in columns.jobs.bases.get(row, {}).items() if place != site}
+    return replace(columns, jobs=replace(columns.jobs, bases={**columns.jobs.bases, row: kept}))
 
 
 def numbers(what: str, items: Sequence[Any], label: Callable[[Any], str], field: str, unknown: float = 0.0) -> Floats:
@@ -175,7 +175,7 @@ def _job_columns(
             for site, size in job.wire_bytes_by_site.items()
             if site in index
         ),
-        bases=tuple(bases(jobs, [Need(job.gpu_count, job.gpu_model) for job in jobs], sites, index) if index else ()),
+        bases=bases(jobs, sites, index),
         move_wire_bytes=column("move_wire_bytes"),
         save_s=column("save_s"),
         load_s=column("load_s"),

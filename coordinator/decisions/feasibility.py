@@ -172,7 +172,7 @@ def _wire_bytes(columns: Columns, rows: slice) -> tuple[Floats, Floats, Floats, 
     wire, fresh = jobs.wire_bytes[rows, None], jobs.move_wire_bytes[rows, None]
     age = np.full(wire.shape, np.nan)
     overrides = [entry for entry in jobs.wire_overrides if rows.start <= entry[0] < rows.stop]
-    here = [base for base in jobs.bases if rows.start <= base.job < rows.stop]
+    here = [base for row in range(rows.start, rows.stop) for base in jobs.bases.get(row, {}).values()]
     if overrides or here:
         wire, age = (np.repeat(one, columns.shape[1], axis=1) for one in (wire, age))
     for job, site, size in overrides:

@@ -180,8 +180,8 @@ def _pick(tick: _Tick, contenders: dict[int, _Contender]) -> dict[int, tuple[int
 
 def _base_node(tick: _Tick, row: int, site: int) -> str:
     """The node whose base the terms of the pair count with; empty if they count with none."""
-    bases = tick.columns.jobs.bases
-    return next((base.node for base in bases if (base.job, base.site) == (row, site)), "")
+    base = tick.columns.jobs.bases.get(row, {}).get(site)
+    return base.node if base else ""
 
 
 def _holds_without_base(tick: _Tick, contender: _Contender, site: int, node: str) -> bool:

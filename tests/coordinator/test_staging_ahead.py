@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from heliotrope.coordinator.config import StageAheadConfig
@@ -24,6 +25,7 @@ from heliotrope.coordinator.state import model, order_model
 from heliotrope.coordinator.state.database import Database
 from heliotrope.coordinator.state.model import AheadOutcome, Copy, Replica, ReplicaReason, StagedAhead
 from heliotrope.coordinator.state.order_model import Command
+from heliotrope.foundation import jobspec
 from heliotrope.foundation.errors import InvalidInput
 from heliotrope.foundation.jobspec import CheckpointRules
 from heliotrope.foundation.model import JobState, MigrationKind
@@ -370,6 +372,17 @@ def test_a_site_that_is_not_there_is_refused_by_name(fleet: Looking, tmp_path: P
     )
     with pytest.raises(InvalidInput, match=r"field stage_ahead\.sites: no site 'moon'; configured are east"):
         open_sites(config, tmp_path, tmp_path, fleet.clock)
+
+
+def test_the_guide_shows_the_rule_as_it_is() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "decisions.md").read_text(encoding="utf-8")
+    rule, job = (text.partition(f"```toml\n[{head}]")[2].partition("```")[0] for head in ("stage_ahead", "policy"))
+    parsed = msgspec.toml.decode("[stage_ahead]" + rule, type=dict[str, StageAheadConfig])
+    assert parsed["stage_ahead"] == StageAheadConfig()
+    shown = msgspec.toml.decode("[stage_ahead]" + rule)["stage_ahead"]
+    assert set(shown) == set(StageAheadConfig.__struct_fields__)
+    table = {"name": "train", "command": ["true"], **msgspec.toml.decode("[policy]" + job)}
+    assert jobspec.from_table(table, where="guide").policy.stage_ahead == "on"
 
 
 def test_the_job_s_own_rule_takes_over_the_node_where_one_was_staged(fleet: Looking) -> None:
