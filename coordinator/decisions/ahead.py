@@ -22,17 +22,18 @@ where staging ahead sends everything twice: that is why it is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from .later import later, windows_of
-from .planner import plan
+from .planner import moves
 from .snapshot import Snapshot
 from .wire_model import WireModel
 
-EVEN_LOOKS = 6
-LOOKS_LIMIT = 24  # each is a plan of the whole fleet
+EVEN_LOOKS = 4
+LOOKS_LIMIT = 16  # each is a plan of the whole fleet
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,29 @@ class NextSite:
 
 def likeliest(snapshot: Snapshot, within_s: float) -> dict[str, NextSite]:
     """By job id, of each job that will leave within that time and not now: where to. Raises what the plan raises."""
-    left_alone = {one.job_id for one in plan(_without_bases(snapshot)).decisions if one.action != "stay"}
-    left_alone |= {job.job_id for job in snapshot.jobs if job.must_leave}
+    looking = look_by_look(snapshot, within_s)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as end:
+            found: dict[str, NextSite] = end.value
+            return found
+
+
+def look_by_look(snapshot: Snapshot, within_s: float) -> Generator[None, None, dict[str, NextSite]]:
+    """The same, with a pause after each look: of a large fleet a look takes a good part of a second."""
+    snapshot = _without_bases(snapshot)
+    left_alone = set(moves(snapshot)) | {job.job_id for job in snapshot.jobs if job.must_leave}
     looks = _looks(snapshot, within_s)
     ends = [*looks[1:], within_s + within_s / EVEN_LOOKS]  # the last look counts for a step too
     found: dict[str, dict[str, NextSite]] = {}
     for look_s, end_s in zip(looks, ends, strict=True):
-        for one in plan(later(_without_bases(snapshot), look_s)).decisions:
-            if one.action != "move" or one.job_id in left_alone:
-                continue
-            sites = found.setdefault(one.job_id, {})
-            first = NextSite(one.job_id, one.destination_site, one.destination_node, look_s, 0.0)
-            seen = sites.setdefault(one.destination_site, first)
-            sites[seen.site] = NextSite(
-                seen.job_id, seen.site, seen.node, seen.leave_s, seen.share_ratio + (end_s - look_s)
-            )
+        for job_id, (site, node) in moves(later(snapshot, look_s)).items():
+            if job_id not in left_alone:
+                sites = found.setdefault(job_id, {})
+                seen = sites.setdefault(site, NextSite(job_id, site, node, look_s, 0.0))
+                sites[site] = replace(seen, share_ratio=seen.share_ratio + (end_s - look_s))
+        yield
     return {job_id: _best(list(sites.values())) for job_id, sites in found.items()}
 
 
@@ -107,4 +116,4 @@ def _best(sites: list[NextSite]) -> NextSite:
     total_s = sum(site.share_ratio for site in sites)
     best = min(sites, key=lambda site: (-site.share_ratio, site.leave_s, site.site))
     leave_s = min(site.leave_s for site in sites)
-    return NextSite(best.job_id, best.site, best.node, leave_s, best.share_ratio / total_s)
+    return replace(best, leave_s=leave_s, share_ratio=best.share_ratio / total_s)

@@ -55,16 +55,33 @@ class _Tick:
 
 def plan(snapshot: Snapshot) -> Plan:
     """A decision for every job of the snapshot. Raises InvalidInput for a snapshot that contradicts itself."""
-    tick = _Tick(
+    tick = _begin(snapshot)
+    _place(tick)
+    _move(tick)
+    return Plan(utc=snapshot.utc, decisions=tuple(tick.decisions[row] for row in range(len(snapshot.jobs))))
+
+
+def moves(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
+    """Only the moves of :func:`plan`, job id -> (site, node), without records or reasons: for who looks often."""
+    tick = _begin(snapshot)
+    _place(tick)
+    contenders: dict[int, _Contender] = {}
+    for rows, terms in blocks(tick.columns):
+        for row in range(rows.start, rows.stop):
+            if row not in tick.decisions and tick.columns.jobs.decidable[row]:
+                _contend(tick, terms, row, row - rows.start, contenders)
+    names = tick.columns.site_names
+    return {tick.job(row).job_id: (names[site], node) for row, (site, node) in _pick(tick, contenders).items()}
+
+
+def _begin(snapshot: Snapshot) -> _Tick:
+    return _Tick(
         snapshot=snapshot,
         columns=build(snapshot),
         free=FreeNodes(snapshot.sites),
         turns=Turns(snapshot.transfers, snapshot.settings.turns_per_link),
         sites={site.name: site for site in snapshot.sites},
     )
-    _place(tick)
-    _move(tick)
-    return Plan(utc=snapshot.utc, decisions=tuple(tick.decisions[row] for row in range(len(snapshot.jobs))))
 
 
 def _waits_for_place(job: JobView) -> bool:
@@ -135,12 +152,16 @@ def _move(tick: _Tick) -> None:
             if row in tick.decisions:
                 continue
             records[row] = _record(tick, terms, row, row - rows.start)
-            found = options(tick.columns, terms, row - rows.start, frozenset(tick.job(row).sites_preferred))
-            if found:
-                contenders[row] = _Contender(row, found)
+            _contend(tick, terms, row, row - rows.start, contenders)
     picks = _pick(tick, contenders)
     for row, kept in records.items():
         _settle(tick, row, kept, picks.get(row), contenders.get(row))
+
+
+def _contend(tick: _Tick, terms: Terms, row: int, local: int, contenders: dict[int, _Contender]) -> None:
+    found = options(tick.columns, terms, local, frozenset(tick.job(row).sites_preferred))
+    if found:
+        contenders[row] = _Contender(row, found)
 
 
 def _record(tick: _Tick, terms: Terms, row: int, local: int) -> dict[int, Candidate]:

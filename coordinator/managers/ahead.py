@@ -8,8 +8,11 @@ are the replication's (:mod:`.replication`), as of every replica.
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from datetime import datetime, timedelta
 from typing import Protocol
+
+from heliotrope.foundation.model import JobState
 
 from ..decisions import ahead
 from ..decisions.ahead import NextSite
@@ -42,25 +45,45 @@ class AheadManager:
         self._books = AheadBooks(world)
         self._rules = world.config.stage_ahead
         self._next_s = 0.0
+        self._looking: Generator[None, None, dict[str, NextSite]] | None = None
 
     def ensure(self, tx: Transaction) -> bool:
+        """One look a pass, so that the state thread is never held up for all of them."""
+        if self._looking is None:
+            self._begin(tx)
+        if self._looking is not None:
+            try:
+                next(self._looking)
+            except StopIteration as end:
+                self._looking = None
+                self._act(tx, end.value)
+        return False
+
+    @property
+    def is_looking(self) -> bool:
+        return self._looking is not None
+
+    def _begin(self, tx: Transaction) -> None:
         now_s = self._world.clock.monotonic_s()
         if now_s < self._next_s:
-            return False
+            return
         self._next_s = now_s + self._rules.interval_s
-        jobs = {job.job_id: job for job in tx.jobs.all(ended=False)}
-        wanting = {job_id for job_id, job in jobs.items() if self._wants(job)}
+        wanting = {job.job_id for job in tx.jobs.all(ended=False) if self._wants(job)}
         for one in tx.replicas.all():
-            if one.reason is ReplicaReason.AHEAD and one.job_id in jobs and one.job_id not in wanting:
+            job = tx.jobs.find(one.job_id) if one.reason is ReplicaReason.AHEAD else None
+            if job is not None and not job.state.ended and not self._wants(job):
                 self._let_go(tx, one)
-        if not wanting:
-            return False
-        snapshot = self._planner.foresight(tx)
-        found = ahead.likeliest(snapshot, self._rules.within_s)
-        for job in snapshot.jobs:
-            if job.job_id in wanting and job.job_id in found:
-                self._consider(tx, jobs[job.job_id], found[job.job_id])
-        return False
+        if wanting:
+            self._looking = ahead.look_by_look(self._planner.foresight(tx), self._rules.within_s)
+
+    def _act(self, tx: Transaction, found: dict[str, NextSite]) -> None:
+        """On what was seen, for jobs that are still as they were when it began."""
+        for job_id, going in sorted(found.items()):
+            job = tx.jobs.find(job_id)
+            if job is None or not self._wants(job) or job.state is not JobState.RUNNING or going.site == job.site:
+                continue
+            if tx.migrations.open_of(job_id) is None:
+                self._consider(tx, job, going)
 
     def _wants(self, job: Job) -> bool:
         asked = job.spec.policy.stage_ahead

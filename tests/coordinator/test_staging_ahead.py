@@ -77,10 +77,17 @@ class Looking(Managed):
     def look(self, seconds: float = 0.0) -> None:
         """Time passes; the manager looks ahead, and the others follow."""
         self.clock.now_s += seconds
+        self.look_only()
+        self.ensure()
+
+    def look_only(self) -> None:
+        """As many passes as it takes to have looked at everything."""
         self.world.present["a"].job_power_w = {"j-1": 200.0}
         with self.database.transaction() as tx:
             self.ahead.ensure(tx)
-        self.ensure()
+        while self.ahead.is_looking:
+            with self.database.transaction() as tx:
+                self.ahead.ensure(tx)
 
     def begin(self, *, rules: CheckpointRules | None = None, unchanged: int = 990, **policy: Any) -> None:
         """The job runs at a, with a checkpoint of which most is frozen."""
@@ -387,9 +394,7 @@ def test_the_guide_shows_the_rule_as_it_is() -> None:
 
 def test_the_job_s_own_rule_takes_over_the_node_where_one_was_staged(fleet: Looking) -> None:
     fleet.begin(rules=CheckpointRules(replicate_every="100s", timeout_s=10.0, replicate_to=("east",)))
-    with fleet.database.transaction() as tx:
-        fleet.world.present["a"].job_power_w = {"j-1": 200.0}
-        fleet.ahead.ensure(tx)
+    fleet.look_only()
     assert [one.reason for one in fleet.staged()] == [ReplicaReason.AHEAD]
     fleet.ensure()
     assert [(one.node_id, one.reason) for one in fleet.staged()] == [("b", ReplicaReason.RULE)]

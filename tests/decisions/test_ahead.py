@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from heliotrope.coordinator.decisions import ahead, wire_model
 from heliotrope.coordinator.decisions.ahead import likeliest, rate_now, saved_ratio
 from heliotrope.coordinator.decisions.later import later
-from heliotrope.coordinator.decisions.planner import plan
+from heliotrope.coordinator.decisions.planner import moves, plan
 from heliotrope.coordinator.decisions.snapshot import (
     HeldView,
     JobView,
@@ -141,6 +141,9 @@ fleets = st.builds(
 def test_whoever_is_said_to_leave_is_moved_by_the_plan_of_that_moment(snapshot: Snapshot, within_s: float) -> None:
     found = likeliest(snapshot, within_s)
     assert found == likeliest(snapshot, within_s), "pure"
+    for decision in plan(snapshot).decisions:
+        there = (decision.destination_site, decision.destination_node) if decision.action == "move" else None
+        assert moves(snapshot).get(decision.job_id) == there, "the plan without its records"
     for one in found.values():
         assert 0 < one.leave_s <= within_s
         assert 0 < one.share_ratio <= 1 + 1e-9
