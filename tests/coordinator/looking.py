@@ -30,13 +30,15 @@ FULL_BYTES = round(STATE_BYTES / 1.207)  # the prior of a full copy
 ON: dict[str, Any] = {"stage_ahead": "on"}
 
 
-def forecasts(folder: Path) -> dict[str, SiteForecast]:
-    """West is green until half past, east from then on, north never."""
+def forecasts(folder: Path, evening_site: str = "east") -> dict[str, SiteForecast]:
+    """West is green until half past, that site from then on, the third one never."""
     lines = ["datetime_utc,west,east,north"]
     for minute in range(0, 600, 10):
         evening = minute >= SUNSET_MIN
+        other = "north" if evening_site == "east" else "east"
+        share = {"west": 0.1 if evening else 0.9, evening_site: 0.9 if evening else 0.1, other: 0.1}
         stamp = (START + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:%S")
-        lines.append(f"{stamp},{'0.1' if evening else '0.9'},{'0.9' if evening else '0.1'},0.1")
+        lines.append(f"{stamp},{share['west']},{share['east']},{share['north']}")
     (folder / "green.csv").write_text("\n".join(lines) + "\n")
     clock = TraceClock(START, START, 1.0)
     return {

@@ -13,7 +13,7 @@ from heliotrope.coordinator.state.model import AheadOutcome, ReplicaReason
 from heliotrope.foundation.jobspec import CheckpointRules
 from heliotrope.foundation.model import JobState, MigrationKind
 
-from .looking import FULL_BYTES, SUNSET_MIN, Looking, looking
+from .looking import FULL_BYTES, SUNSET_MIN, Looking, forecasts, looking
 
 
 @pytest.fixture
@@ -42,6 +42,23 @@ def test_a_wrong_guess_is_dropped_and_booked_as_waste(fleet: Looking) -> None:
         row = reports.report(fleet.world, tx, start=None, end=None, job=tx.jobs.get("j-1")).rows[0]
     assert (row.ahead_count, row.ahead_hit_count, row.ahead_waste_count, row.ahead_wasted_bytes) == (1, 0, 1, 800)
     assert row.ahead_wasted_energy_j == book.energy_j and row.ahead_wasted_carbon_g == book.carbon_g
+
+
+def test_a_better_forecast_sends_it_elsewhere_and_the_first_guess_is_waste(fleet: Looking, tmp_path: Path) -> None:
+    fleet.begin()
+    fleet.look()
+    fleet.answer(fleet.pull(), wire_bytes=800)
+    fleet.world.sites.update(forecasts(tmp_path, evening_site="north"))
+    fleet.look(70)
+    assert fleet.staged() == [], "one at a time: the first one goes before another comes"
+    for command in fleet.orders("b"):
+        fleet.answer(command)
+    fleet.look(70)
+    assert [(one.node_id, one.reason) for one in fleet.staged()] == [("d", ReplicaReason.AHEAD)]
+    assert [(one.node_id, one.outcome) for one in fleet.books()] == [
+        ("b", AheadOutcome.WASTE),
+        ("d", AheadOutcome.OPEN),
+    ]
 
 
 @pytest.mark.parametrize("why", ["elsewhere", "drained", "forgotten", "ended", "off"])
