@@ -54,6 +54,24 @@ def explain(*, operator: Operator, id_or_job: str, as_json: bool) -> None:
     click.echo(f"{found['decision_id']}  {output.format_time(found['utc'])}, {_times(found)}")
     for line in found["text"].splitlines():
         click.echo(output.printable(line))
+    if found["realised"]:
+        click.echo(output.printable(_realised(found["realised"])))
+
+
+def _realised(one: Record) -> str:
+    """What came of it, beside what had been expected when the move began."""
+    text = f"realised: {one['migration_id']} ended {one['step']}"
+    if one["standstill_s"] is None:
+        return text
+    expected_s, wire_bytes = one["expected_standstill_s"], one["expected_standstill_wire_bytes"]
+    stood = f"standstill {output.format_seconds(one['standstill_s'])}"
+    sent = f"{output.format_bytes(one['standstill_wire_bytes'])} sent meanwhile"
+    if expected_s is None or wire_bytes is None:
+        return f"{text}; {stood}, {sent} (nothing had been expected)"
+    return (
+        f"{text}; {stood} (expected {output.format_seconds(expected_s)}), "
+        f"{sent} (expected {output.format_bytes(wire_bytes)})"
+    )
 
 
 def _object(found: Record) -> Record:

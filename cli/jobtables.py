@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from . import output
+from .aheadtables import print_ahead
 from .messages import Record
 from .output import Column
 
@@ -50,6 +51,7 @@ _REPLICAS = (
     Column("STEP", right=True),
     Column("VERIFIED"),
     Column("NOW"),
+    Column("FOR"),
     Column("MESSAGE"),
 )
 _LOSSES = (
@@ -83,6 +85,9 @@ def print_job(job: Record) -> None:
     if job["replicas"]:
         click.echo()
         output.print_table(_REPLICAS, [_replica(replica) for replica in job["replicas"]])
+    if job["staged_ahead"]:
+        click.echo()
+        print_ahead(job["staged_ahead"])
     if job["losses"]:
         click.echo()
         print_losses(job["losses"])
@@ -154,8 +159,15 @@ def _replica(replica: Record) -> tuple[str, ...]:
         str(checkpoint["step"]) if checkpoint and checkpoint["step"] else "-",
         output.format_time(replica["verified_utc"]) if replica["verified_utc"] else "-",
         replica["state"],
+        _reason(replica),
         replica["message"],
     )
+
+
+def _reason(replica: Record) -> str:
+    """A coordinator that names none keeps replicas by the job's rule only."""
+    until = f" until {output.format_time(replica['expires_utc'])}" if replica["expires_utc"] else ""
+    return "a move" + until if replica["reason"] == "ahead" else "the rule"
 
 
 def _loss(loss: Record) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 from . import output
+from .aheadtables import print_ahead, print_sums
 from .jobtables import print_losses
 from .messages import Record
 from .output import Column
@@ -54,6 +55,10 @@ def show(found: Record, names: Mapping[str, str]) -> None:
     if found["losses"]:
         click.echo("\nlost with their nodes")
         print_losses(found["losses"], dict(names))
+    if found["staged_ahead"]:
+        click.echo("\nstaged ahead")
+        print_ahead(found["staged_ahead"], dict(names))
+        print_sums(found["staged_ahead"])
     if not found["rows"]:
         click.echo("\nno energy was booked and no job submitted")
     for note in notes(found["rows"]):

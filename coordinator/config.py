@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from heliotrope.foundation.jobspec import Count, NotNegative, Positive, Strict
 from heliotrope.foundation.metricsconfig import MetricsConfig
 
-from .forecasts.siteconfig import SiteConfig
+from .forecasts.siteconfig import Share, SiteConfig
 
 Turns = Annotated[int, Meta(ge=1)]
 
@@ -69,6 +69,22 @@ class ReplicationConfig(Strict):
     away_s: Positive = 600.0  # a node that is away for longer is replaced as a holder of replicas
 
 
+class StageAheadConfig(Strict):
+    """Staging ahead: the base of a job that will likely move soon goes to its likeliest next site before the move is
+    decided (docs/decisions.md). ``jobs``: "asking" those whose job file says stage_ahead = "on", "all" but those that
+    say "off", or "none"."""
+
+    jobs: Literal["none", "asking", "all"] = "asking"
+    sites: tuple[str, ...] = ()  # that take such copies; empty: all
+    within_s: Positive = 3600.0  # the job is expected to move within this time
+    keep_s: Positive = 1800.0  # how long after that moment the move is waited for before the copy is dropped
+    bytes_per_day: Count = 100_000_000_000  # on the wire, of each job, in any 24 hours; a job file may say another
+    rate_limit_bytes_per_s: Count = 0  # while the source's window is closed; 0: nothing is sent then
+    least_share_ratio: Share = 0.5  # of the moments looked at, after which the job would go to that site
+    least_saved_ratio: Share = 0.25  # of a full copy, that the move then does not send
+    interval_s: Positive = 60.0
+
+
 class LedgerConfig(Strict):
     """How finely energy is kept, and when the books of an interval are closed (docs/ledger.md)."""
 
@@ -112,6 +128,7 @@ class CoordinatorConfig(Strict):
     planner: PlannerConfig = PlannerConfig()
     saga: SagaConfig = SagaConfig()
     replication: ReplicationConfig = ReplicationConfig()
+    stage_ahead: StageAheadConfig = StageAheadConfig()
     ledger: LedgerConfig = LedgerConfig()
     embodied: tuple[EmbodiedConfig, ...] = ()
     enrolment: EnrolmentConfig = EnrolmentConfig()

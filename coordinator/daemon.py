@@ -34,6 +34,7 @@ from .forecasts.live.kept import Cache
 from .forecasts.site import SiteForecast, open_site
 from .issuer import Issuer
 from .logstore import LogStore
+from .managers.ahead import AheadManager
 from .managers.drains import DrainManager
 from .managers.forecasts import ForecastDesk
 from .managers.jobs import JobManager
@@ -150,11 +151,12 @@ def wire_up(config: CoordinatorConfig, folder: Path, clock: Clock) -> Coordinato
     saga = Saga(world)
     jobs, nodes, ledger = JobManager(world, saga), NodeManager(world, saga), LedgerManager(world)
     caps, replication = PowerCapManager(world), ReplicationManager(world)
+    planner = PlannerManager(world, saga)
     # The saga first: what it ends this pass, the job manager and the planner may act on in the same pass.
     drains = DrainManager(world, saga)
-    sealing = Sealing(world, lambda: keyring.current)
-    planner, repairs = PlannerManager(world, saga), RepairManager(world)
-    engine = Engine(database, [saga, nodes, drains, jobs, planner, replication, repairs, caps, sealing])
+    sealing, ahead = Sealing(world, lambda: keyring.current), AheadManager(world, planner)
+    repairs = RepairManager(world)
+    engine = Engine(database, [saga, nodes, drains, jobs, planner, ahead, replication, repairs, caps, sealing])
     feeder = _feeder(config, folder, state_dir, world, engine, database)
     calls = OpenCalls()
     warden = Warden(engine=engine, issuer=issuer, keyring=keyring, calls=calls, sessions=sessions, clock=clock)
@@ -260,6 +262,9 @@ def open_sites(config: CoordinatorConfig, folder: Path, state_dir: Path, clock: 
         for field, name in (("source", link.source), ("destination", link.destination)):
             if name not in sites:
                 raise InvalidInput(f"field links.{field}: no site {name!r}; configured are {', '.join(sorted(sites))}")
+    for name in config.stage_ahead.sites:
+        if name not in sites:
+            raise InvalidInput(f"field stage_ahead.sites: no site {name!r}; configured are {', '.join(sorted(sites))}")
     return sites
 
 

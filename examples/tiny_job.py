@@ -26,21 +26,30 @@ MULTIPLIER, INCREMENT = 6364136223846793005, 1442695040888963407  # Knuth's MMIX
 class State:
     """The words, the value carried from word to word, and the number of steps done."""
 
-    def __init__(self, size_kb: int, seed: int, frozen_kb: int = 0) -> None:
+    def __init__(self, size_kb: int, seed: int, frozen_kb: int = 0, per_step_kb: int = 0, parts: int = 1) -> None:
         self.step, self.carry = 0, seed & MASK
+        self._per_step_words, self._parts = per_step_kb * 128, parts
         self.frozen = random.Random(seed).randbytes(frozen_kb * 1024)
         self.words = array("Q", bytes(size_kb * 1024))
-        self._mix()
+        self._mix(range(len(self.words)))
 
     def advance(self) -> None:
         self.step += 1
         self.carry ^= self.step
-        self._mix()
+        self._mix(self._touched())
 
-    def _mix(self) -> None:
+    def _touched(self) -> range:
+        """All words, or the next few of them, round and round."""
+        count, total = self._per_step_words, len(self.words)
+        if not 0 < count < total:
+            return range(total)
+        start = (self.step - 1) * count % total
+        return range(start, min(start + count, total))
+
+    def _mix(self, touched: range) -> None:
         carry, words = self.carry, self.words
-        for index, word in enumerate(words):
-            carry = (carry * MULTIPLIER + word + INCREMENT) & MASK
+        for index in touched:
+            carry = (carry * MULTIPLIER + words[index] + INCREMENT) & MASK
             words[index] = carry ^ (carry >> 29)
         self.carry = carry
 
@@ -48,7 +57,11 @@ class State:
         return hashlib.sha256(self.words.tobytes() + self.carry.to_bytes(8, "little") + self.frozen).hexdigest()
 
     def save(self, folder: Path) -> None:
-        (folder / "state.bin").write_bytes(self.words.tobytes())
+        data = self.words.tobytes()
+        part_bytes = -(-len(data) // self._parts)
+        for part in range(self._parts):
+            name = f"state-{part:03}.bin" if self._parts > 1 else "state.bin"
+            (folder / name).write_bytes(data[part * part_bytes : (part + 1) * part_bytes])
         (folder / "frozen.bin").write_bytes(self.frozen)
         (folder / "meta.json").write_text(json.dumps({"step": self.step, "carry": self.carry, "digest": self.digest()}))
 
@@ -56,7 +69,7 @@ class State:
         """Go on from ``folder``. Raises SystemExit when its bytes are not the ones that were saved."""
         meta = json.loads((folder / "meta.json").read_text())
         self.step, self.carry = meta["step"], meta["carry"]
-        self.words = array("Q", (folder / "state.bin").read_bytes())
+        self.words = array("Q", b"".join(path.read_bytes() for path in sorted(folder.glob("state*.bin"))))
         self.frozen = (folder / "frozen.bin").read_bytes()
         if self.digest() != meta["digest"]:
             raise SystemExit(f"cannot resume from {folder}: its digest does not match; restore it from another copy")
@@ -67,6 +80,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--steps", type=int, default=100)
     add("--state-kb", type=int, default=256, help="size of the state, in KiB; all of it changes in each step")
+    add("--per-step-kb", type=int, default=0, help="how much of the state a step changes, going round, in KiB; 0: all")
+    add("--parts", type=int, default=1, help="files that the state is saved in, as tensors are")
     add("--frozen-kb", type=int, default=0, help="size of a part that never changes, in KiB, as the base under a LoRA")
     add("--step-s", type=float, default=0.0, help="least duration of a step")
     add("--seed", type=int, default=1)
@@ -79,8 +94,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--exit-code", type=int, default=1)
     add("--exit-once", action="store_true", help="--exit-at holds only in a run that did not resume")
     options = parser.parse_args(arguments)
-    if options.steps < 1 or options.state_kb < 1:
-        parser.error("--steps and --state-kb must be at least 1")
+    if min(options.steps, options.state_kb, options.parts) < 1:
+        parser.error("--steps, --state-kb and --parts must be at least 1")
     return options
 
 
@@ -121,7 +136,7 @@ def run(job: heliotrope_job.Job, state: State, options: argparse.Namespace) -> N
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     job = heliotrope_job.connect()
-    state = State(options.state_kb, options.seed, options.frozen_kb)
+    state = State(options.state_kb, options.seed, options.frozen_kb, options.per_step_kb, options.parts)
     if job.resume_from:
         state.load(job.resume_from)
     run(job, state, options)

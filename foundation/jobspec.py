@@ -80,6 +80,9 @@ class Policy(Strict):
     on_loss: Literal["wait", "restart"] = "wait"
     restart_limit: Count = 3  # restarts after failures before the job counts as FAILED
     grace_s: Positive = 30.0  # between a stop request and SIGKILL
+    # Whether its base is sent to its likeliest next site before it moves; "auto": as the coordinator's rule says.
+    stage_ahead: Literal["auto", "on", "off"] = "auto"
+    stage_ahead_bytes_per_day: Count = 0  # what that may send in any 24 hours; 0: as the coordinator's rule says
 
 
 class JobSpec(Strict):
@@ -129,6 +132,7 @@ def check(spec: JobSpec, *, where: str = "job") -> None:
         *_path_faults(spec),
         *_checkpoint_faults(spec.checkpoint),
         *_replica_faults(spec),
+        *_ahead_faults(spec.policy),
         *_number_faults(spec),
     ):
         raise InvalidInput(f"{where}: field {field}: {cause}")
@@ -201,11 +205,12 @@ def _number_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
     for field, span_s in seconds.items():
         if not span_s <= spans.LONGEST_S:  # not a number compares as false too
             yield field, f"{span_s} is no span of time; give seconds, at most {spans.LONGEST_S:.0f}"
-    counts = {f"resources.{name}": getattr(spec.resources, name) for name in (*_SIZES, *_COUNTS)}
+    counts = {"policy.stage_ahead_bytes_per_day": spec.policy.stage_ahead_bytes_per_day}
+    counts |= {f"resources.{name}": getattr(spec.resources, name) for name in (*_SIZES, *_COUNTS)}
     counts |= {"checkpoint.keep_count": spec.checkpoint.keep_count}
     counts |= {f"policy.{name}": getattr(spec.policy, name) for name in ("restart_limit", "priority")}
     for field, count in counts.items():
-        limit = 2**63 if field.endswith("_bytes") else 2**31
+        limit = 2**63 if "_bytes" in field else 2**31
         if not -limit < count < limit:
             yield field, f"{count} is beyond what can be counted; give less than {limit}"
 
@@ -222,3 +227,10 @@ def _replica_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
     both = set(rules.replicate_to) & set(spec.policy.sites_forbidden)
     if both:
         yield "checkpoint.replicate_to", f"{sorted(both)} is also in policy.sites_forbidden; decide for one"
+
+
+def _ahead_faults(policy: Policy) -> Iterator[tuple[str, str]]:
+    if policy.stage_ahead == "on" and not policy.movable:
+        yield "policy.stage_ahead", '"on", but movable is false: it has no next site; decide for one'
+    if policy.stage_ahead == "off" and policy.stage_ahead_bytes_per_day:
+        yield "policy.stage_ahead_bytes_per_day", 'a budget for what stage_ahead = "off" forbids; leave one of them out'

@@ -38,13 +38,14 @@ def ranked(terms: Terms, row: int) -> Indexes:
 
 
 def candidates(
-    columns: Columns, terms: Terms, row: int, sites: Sequence[int], preferred: frozenset[str]
+    columns: Columns, terms: Terms, row: int, sites: Sequence[int], preferred: frozenset[str], *, job: int
 ) -> dict[int, Candidate]:
-    """The records of one job of the block at the given sites, in their order."""
+    """The records of one job (its place in the block and in the snapshot) at the given sites, in their order."""
     values = terms.pairs(row, sites)
     bindings = values.pop("binding")
     classes = values.pop("pair_class")
     found: dict[int, Candidate] = {}
+    bases = columns.jobs.bases.get(job, {})
     for place, site in enumerate(sites):
         name = columns.site_names[site]
         raw: dict[str, Any] = {
@@ -58,6 +59,8 @@ def candidates(
             window_s=raw["window_s"],
             span_s=raw["mean_span_s"],
             terms=PairTerms(pair_class=CLASSES[int(classes[place])], **raw),
+            base_node=bases[site].node if site in bases else "",
+            base_why=bases[site].why if site in bases else "",
         )
     return found
 

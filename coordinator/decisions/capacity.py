@@ -30,10 +30,14 @@ def room(sites: Sequence[SiteView], needs: Iterable[Need]) -> tuple[NDArray[np.b
             fitting = [node for node in site.nodes if _fits_model(node, need)]
             # A site without any node lacks room, not a model.
             has_model[row, column] = not site.nodes or bool(fitting)
-            has_room[row, column] = any(
-                node.slots_free >= 1 and node.gpu_free >= need.gpu_count for node in fitting if node.schedulable
-            )
+            has_room[row, column] = any(can_take(node, need) for node in fitting)
     return has_model, has_room
+
+
+def can_take(node: NodeView, need: Need) -> bool:
+    """Whether the node takes jobs, has GPUs of the model and has room now."""
+    fits = node.schedulable and _fits_model(node, need)
+    return fits and node.slots_free >= 1 and node.gpu_free >= need.gpu_count
 
 
 def _fits_model(node: NodeView, need: Need) -> bool:
@@ -60,8 +64,9 @@ class FreeNodes:
             for site in sites
         }
 
-    def take(self, site: str, need: Need, avoid: Collection[str] = ()) -> str | None:
-        """Give the job the tightest node that fits, so that large jobs find whole nodes; ties by name; None if full."""
+    def take(self, site: str, need: Need, avoid: Collection[str] = (), prefer: str = "") -> str | None:
+        """Give the job the node ``prefer`` if it fits, where a base lies; else the tightest one, so that large jobs
+        find whole nodes; ties by name; None if full."""
         fitting = [
             left
             for left in self._nodes[site]
@@ -70,10 +75,20 @@ class FreeNodes:
         ]
         if not fitting:
             return None
-        best = min(fitting, key=lambda left: (left.gpus - need.gpu_count, -left.slots, left.view.node))
+        best = min(
+            fitting,
+            key=lambda left: (left.view.node != prefer, left.gpus - need.gpu_count, -left.slots, left.view.node),
+        )
         best.slots -= 1
         best.gpus -= need.gpu_count
         return best.view.node
+
+    def give_back(self, site: str, node: str, need: Need) -> None:
+        """Undo a :meth:`take` that came to nothing."""
+        for left in self._nodes[site]:
+            if left.view.node == node:
+                left.slots += 1
+                left.gpus += need.gpu_count
 
 
 class Turns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from heliotrope.foundation.errors import InvalidInput
 
+from .bases import Base, bases
 from .capacity import Need, room
 from .links import LinkColumns, link_columns
 from .snapshot import JobView, Settings, SiteView, Snapshot
@@ -30,6 +31,7 @@ class JobColumns:
     state_bytes: Floats
     wire_bytes: Floats
     wire_overrides: tuple[tuple[int, int, float], ...]  # (job, site, bytes), few
+    bases: dict[int, dict[int, Base]]  # job -> site -> what lies there already, few
     move_wire_bytes: Floats  # 0: no pre-copy
     save_s: Floats
     load_s: Floats
@@ -108,6 +110,12 @@ def build(snapshot: Snapshot) -> Columns:
     )
 
 
+def without_base(columns: Columns, row: int, site: int) -> Columns:
+    """The same, with the node that holds something of the job at that site out of the question."""
+    kept = {place: base for place, base in columns.jobs.bases.get(row, {}).items() if place != site}
+    return replace(columns, jobs=replace(columns.jobs, bases={**columns.jobs.bases, row: kept}))
+
+
 def numbers(what: str, items: Sequence[Any], label: Callable[[Any], str], field: str, unknown: float = 0.0) -> Floats:
     """One field of all items as (n,), None as ``unknown``. Raises InvalidInput naming item and field."""
     values = np.array([unknown if (value := getattr(item, field)) is None else value for item in items], dtype=float)
@@ -167,6 +175,7 @@ def _job_columns(
             for site, size in job.wire_bytes_by_site.items()
             if site in index
         ),
+        bases=bases(jobs, sites, index),
         move_wire_bytes=column("move_wire_bytes"),
         save_s=column("save_s"),
         load_s=column("load_s"),

@@ -50,6 +50,8 @@ class PairTerms(msgspec.Struct, frozen=True, kw_only=True):
     pair_class: str  # A, B, C, or empty without a window history
     move_wire_bytes: float | None = None  # as in a record of before pre-copy was expected
     staging_s: float | None = None
+    fresh_move_wire_bytes: float | None = None  # of the move, did nothing of the job lie there
+    base_age_s: float | None = None  # None: nothing does
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +68,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float = 0.0
     span_s: float | None = None
     note: str = ""  # what the site said when it refused the job, or why its forecast is unknown
+    base_node: str = ""  # which node there holds something of the job already
+    base_why: str = ""
     terms: PairTerms | None = None  # None: a placement, where nothing stands still
 
 

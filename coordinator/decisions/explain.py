@@ -30,7 +30,7 @@ def render(decision: Decision) -> str:
         title = "chosen" if decision.chosen else "nearest alternative"
         node = f", node {subject.node}" if subject.node else ""
         lines += ["", f"{title}: {subject.site}{node}"]
-        lines += [f"  {line}" for line in (_pair(subject.terms) if subject.terms else _placing(subject))]
+        lines += [f"  {line}" for line in (_pair(subject, subject.terms) if subject.terms else _placing(subject))]
         lines += [f"  {line}" for line in _rules(decision, subject)]
     others = [item for item in decision.rejected if item is not subject]
     if others:
@@ -65,13 +65,14 @@ def describe(decision: Decision, item: Candidate) -> str:
     return f"{text} ({figures})" if figures else text
 
 
-def _pair(terms: PairTerms) -> list[str]:
+def _pair(item: Candidate, terms: PairTerms) -> list[str]:
     """The paper's inequality, then break-even line by line."""
     sign, word = ("<", "feasible") if terms.feasible_time else (">=", "not feasible")
     lines = [
         f"T_transfer = S_wire / B = {size(terms.wire_bytes)} / {size(terms.bandwidth_bytes_per_s)}/s"
         f"{f' + latency {seconds(terms.latency_s)}' if terms.latency_s else ''} = {seconds(terms.transfer_s)}"
         f" (all of S = {size(terms.state_bytes)}: {seconds(terms.paper_transfer_s)})",
+        *_base(item),
         *_staging(terms),
         f"T_transfer + T_load + T_downtime = {seconds(terms.transfer_s)} + {seconds(terms.load_s)} + "
         f"{seconds(terms.downtime_s)} = {seconds(terms.disruption_s)} {sign} alpha x T_energy = "
@@ -97,6 +98,18 @@ def _pair(terms: PairTerms) -> list[str]:
         f"  net                       {joules(terms.net_j)}: {worth}",
         f"  repaid after              {or_never(terms.break_even_s)}",
     ]
+
+
+def _base(item: Candidate) -> list[str]:
+    """What the destination holds of the job already, and what that saves; nothing to say where nothing lies."""
+    terms = item.terms
+    if terms is None or terms.base_age_s is None or not item.base_node:
+        return []
+    older = f"a checkpoint {seconds(terms.base_age_s)} older" if terms.base_age_s else "the newest checkpoint"
+    why = f" ({item.base_why})" if item.base_why else ""
+    without = terms.fresh_move_wire_bytes
+    saved = "" if without is None else f"; without it S_move = {size(without)}"
+    return [f"there already, at {item.base_node}: {older}{why}{saved}"]
 
 
 def _staging(terms: PairTerms) -> list[str]:

@@ -9,7 +9,8 @@ moving is repaid by the renewable energy gained. The second condition's formulas
 
 - ``T_transfer = S_wire / B + latency``: what is left to send while the job stands, not all of the state. Both times
   are returned; the inequality uses this one. ``S_move >= S_wire`` is all that the move sends, and
-  ``T_staging = (S_move - S_wire) / B`` the time for which the job runs on at its source meanwhile.
+  ``T_staging = (S_move - S_wire) / B`` the time for which the job runs on at its source meanwhile. Where the
+  destination holds something of the job (:mod:`.bases`), both are what is left to send to there.
 - cost [non-renewable J] = saving ``P t_save PUE_src g_src`` + sending ``S_move e_net (g_src + g_dst) / 2`` + loading
   ``P t_load PUE_dst g_dst`` + standing ``P_stand T_disruption PUE_src g_src``, with ``g`` the site's non-renewable
   share now.
@@ -48,6 +49,8 @@ class Terms:
     state_bytes: Floats
     wire_bytes: Floats
     move_wire_bytes: Floats  # all of the move, pre-copy included
+    fresh_move_wire_bytes: Floats  # the same to where nothing of the job lies
+    base_age_s: Floats  # of what lies there, behind the newest checkpoint; NaN: nothing does
     bandwidth_bytes_per_s: Floats
     latency_s: Floats
     transfer_s: Floats
@@ -132,9 +135,8 @@ def _time(columns: Columns, rows: slice) -> dict[str, Floats]:
     latency = links.latency_s[source]
     if np.any(source < 0):
         bandwidth[source < 0] = 0.0
-    wire = _wire_bytes(columns, rows)
+    wire, move_wire, fresh_move_wire, base_age = _wire_bytes(columns, rows)
     state = jobs.state_bytes[rows, None]
-    move_wire = np.maximum(jobs.move_wire_bytes[rows, None], wire)
     met = bandwidth > 0
     transfer = np.where(met, wire / bandwidth + latency, np.inf)
     paper_transfer = np.where(met, state / bandwidth + latency, np.inf)
@@ -146,6 +148,8 @@ def _time(columns: Columns, rows: slice) -> dict[str, Floats]:
         "state_bytes": state,
         "wire_bytes": wire,
         "move_wire_bytes": move_wire,
+        "fresh_move_wire_bytes": fresh_move_wire,
+        "base_age_s": base_age,
         "bandwidth_bytes_per_s": bandwidth,
         "latency_s": latency,
         "transfer_s": transfer,
@@ -161,16 +165,27 @@ def _time(columns: Columns, rows: slice) -> dict[str, Floats]:
     }
 
 
-def _wire_bytes(columns: Columns, rows: slice) -> Floats:
-    """(jobs, 1), or (jobs, sites) where the block has jobs that already sent something somewhere."""
-    wire = columns.jobs.wire_bytes[rows, None]
-    here = [entry for entry in columns.jobs.wire_overrides if rows.start <= entry[0] < rows.stop]
-    if not here:
-        return wire
-    wide = np.repeat(wire, columns.shape[1], axis=1)
-    for job, site, size in here:
-        wide[job - rows.start, site] = size
-    return wide
+def _wire_bytes(columns: Columns, rows: slice) -> tuple[Floats, Floats, Floats, Floats]:
+    """(while the job stands, in all, in all without a base, age of the base): (jobs, 1), or (jobs, sites) where the
+    block has jobs of which something lies somewhere."""
+    jobs = columns.jobs
+    wire, fresh = jobs.wire_bytes[rows, None], jobs.move_wire_bytes[rows, None]
+    age = np.full(wire.shape, np.nan)
+    overrides = [entry for entry in jobs.wire_overrides if rows.start <= entry[0] < rows.stop]
+    here = [base for row in range(rows.start, rows.stop) for base in jobs.bases.get(row, {}).values()]
+    if overrides or here:
+        wire, age = (np.repeat(one, columns.shape[1], axis=1) for one in (wire, age))
+    for job, site, size in overrides:
+        wire[job - rows.start, site] = size
+    fresh = np.maximum(fresh, wire)
+    move = fresh
+    if here:
+        move = fresh.copy()
+        for base in here:
+            place = (base.job - rows.start, base.site)
+            wire[place], age[place] = base.wire_bytes, base.age_s
+            move[place] = max(base.move_wire_bytes, base.wire_bytes)
+    return wire, move, fresh, age
 
 
 def _energy(columns: Columns, rows: slice, time: dict[str, Floats]) -> dict[str, Floats]:

@@ -18,7 +18,7 @@ from . import explain, placement
 from .binding import Binding
 from .candidates import candidates, here, options, ranked, rules
 from .capacity import FreeNodes, Turns
-from .columns import Columns, build
+from .columns import Columns, build, without_base
 from .decision import Action, Candidate, Decision, Plan
 from .feasibility import Terms, blocks, evaluate
 from .snapshot import JobView, SiteView, Snapshot
@@ -34,6 +34,7 @@ class _Contender:
     options: list[tuple[bool, float, int]]
     at: int = 0
     full: set[int] = field(default_factory=set)  # sites that earlier picks of this tick filled
+    changed: dict[int, Candidate] = field(default_factory=dict)  # as they are without a base that others filled up
     waits_for: int | None = None  # the site it will go to when the link to it has a turn left
 
 
@@ -54,16 +55,33 @@ class _Tick:
 
 def plan(snapshot: Snapshot) -> Plan:
     """A decision for every job of the snapshot. Raises InvalidInput for a snapshot that contradicts itself."""
-    tick = _Tick(
+    tick = _begin(snapshot)
+    _place(tick)
+    _move(tick)
+    return Plan(utc=snapshot.utc, decisions=tuple(tick.decisions[row] for row in range(len(snapshot.jobs))))
+
+
+def moves(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
+    """Only the moves of :func:`plan`, job id -> (site, node), without records or reasons: for who looks often."""
+    tick = _begin(snapshot)
+    _place(tick)
+    contenders: dict[int, _Contender] = {}
+    for rows, terms in blocks(tick.columns):
+        for row in range(rows.start, rows.stop):
+            if row not in tick.decisions and tick.columns.jobs.decidable[row]:
+                _contend(tick, terms, row, row - rows.start, contenders)
+    names = tick.columns.site_names
+    return {tick.job(row).job_id: (names[site], node) for row, (site, node) in _pick(tick, contenders).items()}
+
+
+def _begin(snapshot: Snapshot) -> _Tick:
+    return _Tick(
         snapshot=snapshot,
         columns=build(snapshot),
         free=FreeNodes(snapshot.sites),
         turns=Turns(snapshot.transfers, snapshot.settings.turns_per_link),
         sites={site.name: site for site in snapshot.sites},
     )
-    _place(tick)
-    _move(tick)
-    return Plan(utc=snapshot.utc, decisions=tuple(tick.decisions[row] for row in range(len(snapshot.jobs))))
 
 
 def _waits_for_place(job: JobView) -> bool:
@@ -134,19 +152,23 @@ def _move(tick: _Tick) -> None:
             if row in tick.decisions:
                 continue
             records[row] = _record(tick, terms, row, row - rows.start)
-            found = options(tick.columns, terms, row - rows.start, frozenset(tick.job(row).sites_preferred))
-            if found:
-                contenders[row] = _Contender(row, found)
+            _contend(tick, terms, row, row - rows.start, contenders)
     picks = _pick(tick, contenders)
     for row, kept in records.items():
         _settle(tick, row, kept, picks.get(row), contenders.get(row))
+
+
+def _contend(tick: _Tick, terms: Terms, row: int, local: int, contenders: dict[int, _Contender]) -> None:
+    found = options(tick.columns, terms, local, frozenset(tick.job(row).sites_preferred))
+    if found:
+        contenders[row] = _Contender(row, found)
 
 
 def _record(tick: _Tick, terms: Terms, row: int, local: int) -> dict[int, Candidate]:
     """The candidates worth keeping, nearest first; one more than are shown, as one of them may be chosen."""
     preferred = frozenset(tick.job(row).sites_preferred)
     kept = ranked(terms, local)[: tick.snapshot.settings.rejected_kept + 1].tolist()
-    return candidates(tick.columns, terms, local, kept, preferred)
+    return candidates(tick.columns, terms, local, kept, preferred, job=row)
 
 
 def _pick(tick: _Tick, contenders: dict[int, _Contender]) -> dict[int, tuple[int, str]]:
@@ -159,18 +181,39 @@ def _pick(tick: _Tick, contenders: dict[int, _Contender]) -> dict[int, tuple[int
         site = contender.options[contender.at][2]
         need = tick.columns.needs[tick.columns.jobs.need[contender.row]]
         name, job = tick.columns.site_names[site], tick.job(contender.row)
-        node = tick.free.take(name, need, job.nodes_refused)
+        node = tick.free.take(name, need, job.nodes_refused, _base_node(tick, contender.row, site))
+        if node is not None and not _holds_without_base(tick, contender, site, node):
+            tick.free.give_back(name, node, need)
+            node = None
         if node is not None:
             if _has_turn(tick, job, name):
                 picks[contender.row] = (site, node)
             else:
                 contender.waits_for = site  # and the node is kept for it
             continue
-        contender.full.add(site)
+        if site not in contender.changed:
+            contender.full.add(site)
         contender.at += 1
         if contender.at < len(contender.options):
             heapq.heappush(heap, _key(tick, contender))
     return picks
+
+
+def _base_node(tick: _Tick, row: int, site: int) -> str:
+    """The node whose base the terms of the pair count with; empty if they count with none."""
+    base = tick.columns.jobs.bases.get(row, {}).get(site)
+    return base.node if base else ""
+
+
+def _holds_without_base(tick: _Tick, contender: _Contender, site: int, node: str) -> bool:
+    """Whether the move stands at that node: at one that earlier picks left, nothing lies, and more is to be sent."""
+    if _base_node(tick, contender.row, site) in ("", node):
+        return True
+    columns = without_base(tick.columns, contender.row, site)
+    terms = evaluate(columns, slice(contender.row, contender.row + 1))
+    preferred = frozenset(tick.job(contender.row).sites_preferred)
+    contender.changed |= candidates(columns, terms, 0, [site], preferred, job=contender.row)
+    return contender.changed[site].binding == Binding.OK.label
 
 
 def _key(tick: _Tick, contender: _Contender) -> tuple[bool, float, int, bool, float, str, int, int]:
@@ -190,7 +233,8 @@ def _settle(
     for site in [pick[0]] if pick else [waits_for] if waits_for is not None else []:
         if site not in kept:  # far down its options: not among those kept
             terms = evaluate(tick.columns, slice(row, row + 1))
-            kept |= candidates(tick.columns, terms, 0, [site], frozenset(tick.job(row).sites_preferred))
+            kept |= candidates(tick.columns, terms, 0, [site], frozenset(tick.job(row).sites_preferred), job=row)
+    kept |= contender.changed if contender else {}
     if pick is not None:
         chosen = msgspec.structs.replace(kept[pick[0]], node=pick[1])
     full = contender.full if contender else set()

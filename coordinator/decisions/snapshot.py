@@ -34,12 +34,20 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     idle_power_w: NotNegative = 0.0
 
 
+class WindowView(msgspec.Struct, frozen=True, kw_only=True):
+    """A renewable window, [start, end) in seconds from the snapshot; one that is open starts at 0."""
+
+    start_s: NotNegative
+    end_s: NotNegative
+
+
 class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """A site and its forecast.
 
     ``nonrenewable_profile[k]``: mean non-renewable share of the site's load in [k, k+1) x ``profile_step_s`` from
     now; its length is as far as the forecast reaches, empty is unknown. ``window_remaining_s`` is T_energy, 0 if the
-    window is closed. The window history (5th percentile and longest length) decides the pair's class.
+    window is closed. The window history (5th percentile and longest length) decides the pair's class. ``windows``: the
+    open one and those to come, in order, as far as the horizon; only what looks ahead needs them.
     """
 
     name: str
@@ -54,13 +62,30 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     window_longest_s: NotNegative | None = None
     pue: Annotated[float, Meta(ge=1)] = 1.0
     note: str = ""  # why a figure is unknown
+    windows: tuple[WindowView, ...] = ()
+
+
+class HeldView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node that does not run the job holds of it: the base that a move there is coded against.
+
+    ``age_s``: how much older it is than the newest checkpoint where the job runs, 0 for the same one; ``wire_bytes``
+    and ``move_wire_bytes`` as in a :class:`JobView`, of a move to that node. ``why``: how it came there.
+    """
+
+    node: str
+    site: str
+    age_s: NotNegative
+    wire_bytes: NotNegative
+    move_wire_bytes: NotNegative
+    why: str = ""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
     """A job. ``site`` is where it runs or where its newest checkpoint lies; empty: nowhere yet.
 
     ``wire_bytes`` is what is left to send while the job stands (S after pre-copy, deduplication and coding), by
-    destination where known; ``move_wire_bytes`` what the whole move sends, pre-copy included. ``downtime_s`` is the
+    destination where known; ``move_wire_bytes`` what the whole move sends, pre-copy included; both to where nothing of
+    the job lies, and ``held`` says where something does. ``downtime_s`` is the
     standstill besides transfer and load, the last save (``save_s``) included. ``power_w`` is dynamic: what the job adds
     to its node's idle draw; ``standing_power_w`` what of it stays while the job stands. ``moves_count`` counts moves in
     the last 24 h. ``must_leave``: its node is drained; ``leave_by_s`` is what is left until the drain's deadline.
@@ -77,6 +102,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     wire_bytes: NotNegative | None = None  # None: all of the state
     wire_bytes_by_site: dict[str, NotNegative] = {}
     move_wire_bytes: NotNegative | None = None  # None: nothing is sent before the job stands
+    held: tuple[HeldView, ...] = ()
     save_s: NotNegative = 0.0
     load_s: NotNegative = 0.0
     downtime_s: NotNegative = 0.0

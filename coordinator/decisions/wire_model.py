@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import msgspec
 
 SAMPLES_KEPT = 16
+REPLICA_SAMPLES_KEPT = 4  # of these: replicas come often, and would drive out what moves taught
 FULL_PRIOR_RATIO = 1 / 1.207  # AdamW in fp32: the coordinator does not see tensors' types, and bf16 shrinks more
 DELTA_OF_FULL_PRIOR_RATIO = 1.207 / 1.23  # of what changes at all, after 100 steps
 EXPONENT_PRIOR = math.log(1.45 / 1.23) / math.log(100)
@@ -30,11 +31,13 @@ LEAST_AGE_S = 1.0
 
 
 class WireSample(msgspec.Struct, frozen=True, kw_only=True):
-    """What one verified transfer sent. ``age_s`` None: a full copy, nothing of the job was there."""
+    """What one verified transfer sent. ``age_s`` None: a full copy, nothing of the job was there. ``replica``: not one
+    of a move, whose ages say more about the next one's."""
 
     state_bytes: int
     wire_bytes: int
     age_s: float | None = None
+    replica: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ def fit(samples: Sequence[WireSample], unchanged_ratio: float | None = None) -> 
     slope = (together + EXPONENT_WEIGHT * EXPONENT_PRIOR) / (spread + EXPONENT_WEIGHT)
     exponent = min(max(slope, 0.0), 1.0)
     return WireModel(full_ratio, math.exp(mean_y - exponent * mean_x), exponent)
+
+
+def kept(samples: Sequence[WireSample], newest: WireSample) -> tuple[WireSample, ...]:
+    """The samples that are remembered once there is another one, oldest first."""
+    replicas = [sample for sample in (*samples, newest) if sample.replica][-REPLICA_SAMPLES_KEPT:]
+    found = [sample for sample in (*samples, newest) if not sample.replica or any(sample is one for one in replicas)]
+    return tuple(found[-SAMPLES_KEPT:])
 
 
 def _ratio(sample: WireSample) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -46,6 +46,7 @@ class Outlook(msgspec.Struct, frozen=True):
     window_p05_s: float | None
     window_longest_s: float | None
     note: str
+    windows_s: tuple[tuple[float, float], ...] = ()  # [start, end) from now, the open one first, up to the horizon
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ class SiteForecast:
             window_p05_s=None if p05_s is None else self.clock.real_s(p05_s),
             window_longest_s=None if longest_s is None else self.clock.real_s(longest_s),
             note=self.unknown_because(utc),
+            windows_s=self._windows_s(utc, horizon_s),
         )
 
     def timeline(self, start: datetime, end: datetime, points: int = 200) -> Timeline:
@@ -254,6 +256,17 @@ class SiteForecast:
     def _intensity(self, sources: Sources, stamps: Floats) -> Floats:
         own = self._own_ratio(sources, stamps)
         return own * self.config.own_factor_g_per_kwh() + _grid_part(own, sources.intensity.at_s(stamps))
+
+    def _windows_s(self, utc: datetime, horizon_s: float) -> tuple[tuple[float, float], ...]:
+        """In real seconds from now; one that outlasts the horizon has the end that it really has."""
+        now = self.clock.trace(utc)
+        begun = self._windows.between(now, self.clock.trace(utc + timedelta(seconds=horizon_s)))
+        found = []
+        for window in begun:
+            whole = self._windows.window_at(window.start_utc) or window
+            start_s, end_s = (unix_s(moment) - unix_s(now) for moment in (window.start_utc, whole.end_utc))
+            found.append((self.clock.real_s(start_s), self.clock.real_s(end_s)))
+        return tuple(found)
 
     def _real_window(self, window: Window | None) -> Window | None:
         return window and Window(self.clock.real(window.start_utc), self.clock.real(window.end_utc))

@@ -77,8 +77,10 @@ def pull(
     )
 
 
-def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint, node_id: str) -> order_model.Pull:
-    """Fetch ``checkpoint`` from the job's holder to ``node_id``, in no hurry."""
+def pull_replica(
+    world: World, tx: Transaction, job: Job, checkpoint: Checkpoint, node_id: str, rate_limit_bytes_per_s: int
+) -> order_model.Pull:
+    """Fetch ``checkpoint`` from the job's holder to ``node_id``, in no hurry; a limit of 0 is none."""
     settings = world.config.replication
     request = TicketRequest(
         job_id=job.job_id,
@@ -95,7 +97,7 @@ def pull_replica(world: World, tx: Transaction, job: Job, checkpoint: Checkpoint
         source_node=job.node_id,
         ticket=world.sign_ticket(request),
         standstill=False,
-        rate_limit_bytes_per_s=settings.rate_limit_bytes_per_s,
+        rate_limit_bytes_per_s=rate_limit_bytes_per_s,
         replica=True,
         spec=job.spec,
     )

@@ -14,7 +14,17 @@ from heliotrope.foundation.model import DrainMode, JobState, MigrationKind
 
 from ..decisions import explain, planner, unknowns
 from ..decisions.decision import Decision
-from ..decisions.snapshot import ANY, JobView, LinkView, NodeView, Settings, SiteView, Snapshot, TransferView
+from ..decisions.snapshot import (
+    ANY,
+    JobView,
+    LinkView,
+    NodeView,
+    Settings,
+    SiteView,
+    Snapshot,
+    TransferView,
+    WindowView,
+)
 from ..forecasts.series import unix_s
 from ..state.database import Transaction
 from ..state.model import Job, Node, StoredDecision, Wanted, replace
@@ -81,6 +91,10 @@ class PlannerManager:
                 turns_per_link=self._world.config.planner.drain_transfers_per_link,
             ),
         )
+
+    def foresight(self, tx: Transaction) -> Snapshot:
+        """Of this moment, with every job that follows the sun."""
+        return self.snapshot(tx, self._following(tx))
 
     # -- what is decided about
 
@@ -166,6 +180,7 @@ class PlannerManager:
             window_longest_s=outlook.window_longest_s,
             pue=forecast.config.pue,
             note=outlook.note,
+            windows=tuple(WindowView(start_s=start_s, end_s=end_s) for start_s, end_s in outlook.windows_s),
         )
 
     def _node_view(self, node: Node, used: Counter[str]) -> NodeView:
@@ -207,6 +222,7 @@ class PlannerManager:
             state_bytes=float(state_bytes),
             wire_bytes=expected.standstill_wire_bytes if expected else None,
             move_wire_bytes=expected.wire_bytes if expected else None,
+            held=outlook.held_views(self._world, tx, job) if job.node_id else (),
             save_s=save_s,
             load_s=outlook.load_s(self._world, job),
             downtime_s=save_s,

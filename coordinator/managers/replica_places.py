@@ -37,6 +37,20 @@ def choose(world: World, tx: Transaction, job: Job, taken: set[str]) -> Node | N
     return min(suitable, key=order, default=None)
 
 
+def choose_at(world: World, tx: Transaction, job: Job, site: str, prefer: str) -> Node | None:
+    """A node of that site which could hold a copy and run the job from it, ``prefer`` first; None if there is none."""
+    state_bytes = max((copy.checkpoint.state_bytes for copy in tx.jobs.copies(job.job_id)), default=0)
+    suitable = [
+        node
+        for node in tx.nodes.all()
+        if node.site == site
+        and node.node_id != job.node_id
+        and _may_hold(world, job, node, state_bytes)
+        and _could_run(job, node)
+    ]
+    return min(suitable, key=lambda node: (node.node_id != prefer, node.node_id), default=None)
+
+
 def refuse(world: World, job: Job, node_id: str, message: str) -> None:
     """Leave the node alone for a while."""
     world.refuse_for_a_while(_key(job), node_id, message)

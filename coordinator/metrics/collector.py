@@ -10,6 +10,7 @@ from pathlib import Path
 
 from heliotrope.foundation import ownfigures
 from heliotrope.foundation.identity import Identity
+from heliotrope.foundation.ledger import J_PER_KWH
 from heliotrope.foundation.metrics import Samples
 from heliotrope.foundation.model import JobState, MigrationStep
 
@@ -21,7 +22,6 @@ from ..state.model import Node
 from . import families as f
 
 ENGINE_S = 8.0  # below Prometheus' usual limit of a scrape: then it is told why
-J_PER_KWH = 3.6e6
 NODE_STATES = ("connected", "away", "draining", "forgotten")
 
 

@@ -105,7 +105,11 @@ class Intake:
 
         def change(tx: Transaction) -> None:
             command = tx.commands.find(result.command_id)
-            if command is None or command.node_id != session.node_id or command.state is not CommandState.OPEN:
+            if command is None or command.node_id != session.node_id:
+                return
+            if command.state is CommandState.CANCELLED:
+                self._replication.on_late_result(tx, command, result)
+            if command.state is not CommandState.OPEN:
                 return
             tx.commands.close(replace(command, state=CommandState.DONE, result=result))
             round_trip_s = (self._world.utc() - command.created_utc).total_seconds()

@@ -110,7 +110,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
                 decision = tx.decisions.latest(tx.jobs.resolve(request.decision_id).job_id)
             if decision is None:
                 raise NotFound(f"cannot explain job {request.decision_id}: nothing was decided about it yet")
-            return self._views.decision(decision)
+            return self._views.decision_and_outcome(tx, decision)
 
         return await self._engine.run(read, ensure=False)
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from heliotrope.foundation import wire
 from heliotrope.foundation.model import MigrationKind
 from heliotrope.v1 import operator_pb2 as pb
 
@@ -13,7 +14,7 @@ from ..managers.valuation import Valuation
 from ..managers.world import World
 from ..state.database import Transaction
 from ..state.ledger_model import Sums
-from ..state.model import Job, Migration
+from ..state.model import AheadOutcome, Job, Migration, StagedAhead
 from . import losses
 from .accounts import DAY_MS, HOUR_MS, NG, UJ, Account, Shares, grouped, hourly_shares
 
@@ -110,6 +111,9 @@ def report(
         row = _job_row(world, tx, one, accounts.get((one.job_id, ""), Account()), books.shares, start, end)
         found = _losses(world, tx, one, start, end)
         _add_losses(row, found)
+        staged = _ahead(tx, one, start, end)
+        _add_ahead(row, staged)
+        answer.staged_ahead.extend(wire.to_message(item, pb.StagedAhead) for item in staged)
         answer.rows.append(row)
         answer.losses.extend(found)
     by_site = grouped(books.sums, lambda one: (one.job_id, one.site) if one.job_id in jobs else None)
@@ -170,6 +174,26 @@ def _add_losses(row: pb.ReportRow, found: list[pb.Loss]) -> None:
     row.lost_energy_j = sum(one.lost_energy_j for one in found)
     row.lost_work.FromMilliseconds(sum(one.lost_work.ToMilliseconds() for one in found))
     row.outage.FromMilliseconds(sum(one.outage.ToMilliseconds() for one in found))
+
+
+def _ahead(tx: Transaction, job: Job, start: datetime | None, end: datetime | None) -> list[StagedAhead]:
+    """Copies that were staged ahead, planned in [start, end)."""
+    return [
+        one
+        for one in tx.staged_ahead.of_job(job.job_id)
+        if (start is None or one.planned_utc >= start) and (end is None or one.planned_utc < end)
+    ]
+
+
+def _add_ahead(row: pb.ReportRow, found: list[StagedAhead]) -> None:
+    """A copy that was kept, or overtaken, or is still waited for, is neither a hit nor waste."""
+    wasted = [one for one in found if one.outcome is AheadOutcome.WASTE]
+    row.ahead_count, row.ahead_waste_count = len(found), len(wasted)
+    row.ahead_hit_count = sum(one.outcome is AheadOutcome.HIT for one in found)
+    row.ahead_wire_bytes = sum(one.wire_bytes for one in found)
+    row.ahead_wasted_bytes = sum(one.wire_bytes for one in wasted)
+    row.ahead_wasted_energy_j = sum(one.energy_j for one in wasted)
+    row.ahead_wasted_carbon_g = sum(one.carbon_g for one in wasted)
 
 
 def _job_row(

@@ -109,6 +109,7 @@ class Views:
         message: pb.Job = wire.to_message(job, pb.Job)
         message.runs.extend(wire.to_message(run, pb.Run) for run in tx.jobs.runs(job.job_id))
         message.replicas.extend(wire.to_message(one, pb.Replica) for one in tx.replicas.of_job(job.job_id))
+        message.staged_ahead.extend(wire.to_message(one, pb.StagedAhead) for one in tx.staged_ahead.of_job(job.job_id))
         message.losses.extend(losses.loss(self._world, tx, job, one) for one in tx.losses.of_job(job.job_id))
         copies = tx.jobs.copies(job.job_id)
         if copies:
@@ -135,6 +136,31 @@ class Views:
     def decision(decision: StoredDecision) -> pb.Decision:
         message: pb.Decision = wire.to_message(decision, pb.Decision)
         return message
+
+    def decision_and_outcome(self, tx: Transaction, decision: StoredDecision) -> pb.Decision:
+        """With what its migration took, once that has ended."""
+        message = self.decision(decision)
+        for one in tx.migrations.all(job_id=decision.job_id):
+            if one.decision_id == decision.decision_id and one.step.ended:
+                message.realised.CopyFrom(_realised(one))
+        return message
+
+
+def _realised(migration: Migration) -> pb.Realised:
+    realised = pb.Realised(
+        migration_id=migration.migration_id,
+        step=migration.step.value,
+        wire_bytes=migration.wire_bytes,
+        standstill_wire_bytes=migration.standstill_wire_bytes,
+    )
+    if migration.standstill_s is not None:
+        realised.standstill.FromNanoseconds(round(migration.standstill_s * 1e9))
+    expected = migration.expected
+    if expected is not None:
+        realised.expected_standstill.FromNanoseconds(round(expected.standstill_s * 1e9))
+        realised.expected_wire_bytes = expected.wire_bytes
+        realised.expected_standstill_wire_bytes = expected.standstill_wire_bytes
+    return realised
 
 
 def moment(message: Timestamp) -> bool:

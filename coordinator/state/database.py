@@ -33,6 +33,7 @@ from .open_energy import OpenEnergy
 from .powercaps import PowerCapEvents
 from .replicas import Replicas
 from .requests import Requests
+from .staged_ahead import StagedAheadBooks
 
 _WROTE = "heliotrope_wrote"
 
@@ -52,6 +53,7 @@ class Transaction:
         self.identities = Identities(connection)
         self.power_caps = PowerCapEvents(connection)
         self.replicas = Replicas(connection)
+        self.staged_ahead = StagedAheadBooks(connection)
         self.losses = Losses(connection)
         self.marks = Marks(connection)
         self.forecast_errors = ForecastErrors(connection)

@@ -120,6 +120,13 @@ class ReplicaState(StrEnum):
     PULLING = "pulling"
 
 
+class ReplicaReason(StrEnum):
+    """Why a replica is there."""
+
+    RULE = "rule"  # checkpoint.replicate_every: kept as new as it says
+    AHEAD = "ahead"  # where the job will likely go next: sent once, before the move is decided
+
+
 class Replica(Record):
     """A copy of a running job's newest checkpoint at a node that does not hold the job."""
 
@@ -136,6 +143,43 @@ class Replica(Record):
     message: str = ""
     wire_bytes: int = 0
     leaving: bool = False  # its node is being drained: it stays until another one is verified
+    reason: ReplicaReason = ReplicaReason.RULE
+    expires_utc: datetime | None = None  # of one that was staged ahead: until when its move is waited for
+
+
+class AheadOutcome(StrEnum):
+    """What became of a copy that was staged ahead."""
+
+    OPEN = "open"
+    HIT = "hit"  # the job moved to it
+    WASTE = "waste"  # it went elsewhere, or nowhere in time
+    KEPT = "kept"  # it became a replica of the job's own rule
+    OVERTAKEN = "overtaken"  # the job moved there before it was whole
+
+
+class StagedAhead(Record):
+    """The books of one copy that was staged ahead; its replica is gone when it is closed, this stays."""
+
+    ahead_id: str
+    job_id: str
+    node_id: str
+    site: str
+    source_node: str
+    source_site: str
+    planned_utc: datetime
+    leave_utc: datetime  # when the job was expected to move there
+    reason: str
+    expected_wire_bytes: int
+    wire_bytes: int = 0
+    energy_j: float = 0.0  # of the network, by the link's figure
+    carbon_g: float = 0.0  # of that energy, at the mean of both ends' intensities of that moment
+    unknown_energy_j: float = 0.0  # the part of energy_j whose intensity was unknown: in no carbon figure
+    verified_utc: datetime | None = None
+    closed_utc: datetime | None = None
+    outcome: AheadOutcome = AheadOutcome.OPEN
+    message: str = ""  # why it was closed
+    migration_id: str = ""  # the move that it served
+    command_ids: tuple[str, ...] = ()  # its transfers: what each sent is booked once
 
 
 class Loss(Record):

@@ -59,6 +59,15 @@ replicas = Table(
     Column("record", LargeBinary, nullable=False),
 )
 
+staged_ahead = Table(
+    "staged_ahead",
+    metadata,
+    Column("ahead_id", String, primary_key=True),
+    Column("job_id", String, nullable=False, index=True),
+    Column("planned_utc", String, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+)
+
 losses = Table(
     "losses",
     metadata,

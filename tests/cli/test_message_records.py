@@ -66,6 +66,8 @@ def test_a_point_in_time_that_says_so_gets_no_second_suffix() -> None:
         (pb.Migration, "migration"),
         (pb.StepRecord, "step"),
         (pb.Decision, "decision"),
+        (pb.StagedAhead, "staged"),
+        (pb.Realised, "realised"),
         (pb.Report, "report"),
         (pb.ReportRow, "row"),
         (pb.ReportPoint, "point"),

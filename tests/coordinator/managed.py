@@ -27,6 +27,7 @@ from heliotrope.foundation.model import (
     JobReport,
     JobState,
     Progress,
+    PullReport,
     RunState,
 )
 
@@ -150,11 +151,15 @@ class Managed:
         with self.database.transaction() as tx:
             return tx.commands.open_for(node_id)
 
-    def answer(self, command: Command, *, error: str = "") -> None:
-        """The agent is done with the order."""
+    def answer(self, command: Command, *, error: str = "", wire_bytes: int = 0) -> None:
+        """The agent is done with the order; ``wire_bytes``: what a pull sent."""
         fault = Fault(kind="Unreachable", message=error) if error else None
         result = CommandResult(
-            command_id=command.command_id, error=fault, run_state=RunState.RUNNING, finished_utc=self.clock.utc()
+            command_id=command.command_id,
+            error=fault,
+            run_state=RunState.RUNNING,
+            finished_utc=self.clock.utc(),
+            pull=PullReport(state_bytes=1000, wire_bytes=wire_bytes) if wire_bytes else None,
         )
         with self.database.transaction() as tx:
             tx.commands.close(model.replace(command, state=CommandState.DONE, result=result))

@@ -132,6 +132,21 @@ def test_an_older_base_never_makes_a_smaller_delta(
     assert model.delta_bytes(state_bytes, young) <= model.delta_bytes(state_bytes, old) <= model.full_bytes(state_bytes)
 
 
+@given(st.lists(st.booleans(), max_size=60))
+def test_replicas_do_not_drive_out_what_moves_taught(kinds: list[bool]) -> None:
+    samples: tuple[WireSample, ...] = ()
+    for number, is_replica in enumerate(kinds):
+        samples = wire_model.kept(samples, WireSample(state_bytes=number + 1, wire_bytes=1, replica=is_replica))
+    assert len(samples) <= wire_model.SAMPLES_KEPT
+    assert [one.state_bytes for one in samples] == sorted(one.state_bytes for one in samples)
+    assert sum(one.replica for one in samples) <= wire_model.REPLICA_SAMPLES_KEPT
+    moves = kinds.count(False)
+    least = wire_model.SAMPLES_KEPT - wire_model.REPLICA_SAMPLES_KEPT
+    assert sum(not one.replica for one in samples) >= min(moves, least)
+    if kinds:
+        assert samples[-1].state_bytes == len(kinds)
+
+
 def test_the_frozen_share_counts_until_a_delta_was_sent() -> None:
     assert wire_model.fit([], 0.99).delta_bytes(GB, 60.0) == pytest.approx(0.01 * ADAMW.delta_bytes(GB, 60.0))
     sent = [WireSample(state_bytes=1000, wire_bytes=500, age_s=60.0)]

@@ -68,6 +68,19 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_state_in_parts_of_which_each_step_changes_some_is_resumed_too(tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    for folder in (whole, resumed):
+        folder.mkdir()
+    shape = ("--per-step-kb", "1", "--parts", "3", "--frozen-kb", "4")
+    assert run(whole, "--checkpoint-every", "1", *shape) == 0
+    saved = [whole / "checkpoints" / f"step-{step:08d}" for step in (22, 23)]
+    parts = [[(folder / f"state-00{part}.bin").read_bytes() for part in range(3)] for folder in saved]
+    assert 0 < sum(one != other for one, other in zip(*parts, strict=True)) < 3
+    assert run(resumed, *shape, RESUME_FROM=str(saved[1])) == 0
+    assert digest(resumed) == digest(whole)
+
+
 @pytest.mark.parametrize("step", [1, 23, 40])
 def test_resumed_run_ends_with_the_same_digest(tmp_path: Path, uninterrupted: Path, step: int) -> None:
     assert run(tmp_path, RESUME_FROM=str(uninterrupted / "checkpoints" / f"step-{step:08d}")) == 0

@@ -184,7 +184,7 @@ class CheckpointRules(_message.Message):
     def __init__(self, directory: _Optional[str] = ..., complete: _Optional[str] = ..., marker: _Optional[str] = ..., request: _Optional[str] = ..., signal: _Optional[str] = ..., interval: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., timeout: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., keep_count: _Optional[int] = ..., replicate_every: _Optional[str] = ..., replicas: _Optional[int] = ..., replicate_to: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("sites_allowed", "sites_preferred", "sites_forbidden", "movable", "alpha", "deadline", "priority", "same_fingerprint", "disconnect", "lease", "restart_limit", "grace", "on_loss")
+    __slots__ = ("sites_allowed", "sites_preferred", "sites_forbidden", "movable", "alpha", "deadline", "priority", "same_fingerprint", "disconnect", "lease", "restart_limit", "grace", "on_loss", "stage_ahead", "stage_ahead_bytes_per_day")
     SITES_ALLOWED_FIELD_NUMBER: _ClassVar[int]
     SITES_PREFERRED_FIELD_NUMBER: _ClassVar[int]
     SITES_FORBIDDEN_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +198,8 @@ class Policy(_message.Message):
     RESTART_LIMIT_FIELD_NUMBER: _ClassVar[int]
     GRACE_FIELD_NUMBER: _ClassVar[int]
     ON_LOSS_FIELD_NUMBER: _ClassVar[int]
+    STAGE_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    STAGE_AHEAD_BYTES_PER_DAY_FIELD_NUMBER: _ClassVar[int]
     sites_allowed: _containers.RepeatedScalarFieldContainer[str]
     sites_preferred: _containers.RepeatedScalarFieldContainer[str]
     sites_forbidden: _containers.RepeatedScalarFieldContainer[str]
@@ -211,7 +213,9 @@ class Policy(_message.Message):
     restart_limit: int
     grace: _duration_pb2.Duration
     on_loss: str
-    def __init__(self, sites_allowed: _Optional[_Iterable[str]] = ..., sites_preferred: _Optional[_Iterable[str]] = ..., sites_forbidden: _Optional[_Iterable[str]] = ..., movable: bool = ..., alpha: _Optional[float] = ..., deadline: _Optional[str] = ..., priority: _Optional[int] = ..., same_fingerprint: bool = ..., disconnect: _Optional[str] = ..., lease: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_limit: _Optional[int] = ..., grace: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., on_loss: _Optional[str] = ...) -> None: ...
+    stage_ahead: str
+    stage_ahead_bytes_per_day: int
+    def __init__(self, sites_allowed: _Optional[_Iterable[str]] = ..., sites_preferred: _Optional[_Iterable[str]] = ..., sites_forbidden: _Optional[_Iterable[str]] = ..., movable: bool = ..., alpha: _Optional[float] = ..., deadline: _Optional[str] = ..., priority: _Optional[int] = ..., same_fingerprint: bool = ..., disconnect: _Optional[str] = ..., lease: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_limit: _Optional[int] = ..., grace: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., on_loss: _Optional[str] = ..., stage_ahead: _Optional[str] = ..., stage_ahead_bytes_per_day: _Optional[int] = ...) -> None: ...
 
 class JobSpec(_message.Message):
     __slots__ = ("name", "command", "files", "environment", "prepare", "resources", "checkpoint", "outputs", "policy", "stopped_codes", "user", "requires")

@@ -239,7 +239,7 @@ class DrainJob(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., migration_id: _Optional[str] = ..., under_way: bool = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs", "replicas", "losses", "drained_from", "waiting")
+    __slots__ = ("job_id", "spec", "state", "node_id", "site", "epoch", "restart_count", "move_count", "message", "fault", "exit_code", "progress", "checkpoint", "submitted", "started", "ended", "power_w", "wanted", "runs", "replicas", "losses", "drained_from", "waiting", "staged_ahead")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +263,7 @@ class Job(_message.Message):
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     DRAINED_FROM_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
+    STAGED_AHEAD_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     spec: _common_pb2.JobSpec
     state: _common_pb2.JobState
@@ -286,7 +287,8 @@ class Job(_message.Message):
     losses: _containers.RepeatedCompositeFieldContainer[Loss]
     drained_from: str
     waiting: Waiting
-    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., drained_from: _Optional[str] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ...) -> None: ...
+    staged_ahead: _containers.RepeatedCompositeFieldContainer[StagedAhead]
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[_common_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_common_pb2.JobState, str]] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., epoch: _Optional[int] = ..., restart_count: _Optional[int] = ..., move_count: _Optional[int] = ..., message: _Optional[str] = ..., fault: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., submitted: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., power_w: _Optional[float] = ..., wanted: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., drained_from: _Optional[str] = ..., waiting: _Optional[_Union[Waiting, _Mapping]] = ..., staged_ahead: _Optional[_Iterable[_Union[StagedAhead, _Mapping]]] = ...) -> None: ...
 
 class Waiting(_message.Message):
     __slots__ = ("decision_id", "decided", "binding", "reason", "sites")
@@ -313,7 +315,7 @@ class SiteVerdict(_message.Message):
     def __init__(self, site: _Optional[str] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("node_id", "site", "state", "checkpoint", "verified", "message", "wire_bytes")
+    __slots__ = ("node_id", "site", "state", "checkpoint", "verified", "message", "wire_bytes", "reason", "expires")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -321,6 +323,8 @@ class Replica(_message.Message):
     VERIFIED_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     site: str
     state: str
@@ -328,7 +332,51 @@ class Replica(_message.Message):
     verified: _timestamp_pb2.Timestamp
     message: str
     wire_bytes: int
-    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., state: _Optional[str] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., verified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ..., wire_bytes: _Optional[int] = ...) -> None: ...
+    reason: str
+    expires: _timestamp_pb2.Timestamp
+    def __init__(self, node_id: _Optional[str] = ..., site: _Optional[str] = ..., state: _Optional[str] = ..., checkpoint: _Optional[_Union[_common_pb2.Checkpoint, _Mapping]] = ..., verified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., message: _Optional[str] = ..., wire_bytes: _Optional[int] = ..., reason: _Optional[str] = ..., expires: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class StagedAhead(_message.Message):
+    __slots__ = ("ahead_id", "job_id", "node_id", "site", "source_node", "source_site", "planned", "leave", "reason", "expected_wire_bytes", "wire_bytes", "energy_j", "carbon_g", "unknown_energy_j", "verified", "closed", "outcome", "message", "migration_id")
+    AHEAD_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_NODE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_SITE_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    CARBON_G_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    ahead_id: str
+    job_id: str
+    node_id: str
+    site: str
+    source_node: str
+    source_site: str
+    planned: _timestamp_pb2.Timestamp
+    leave: _timestamp_pb2.Timestamp
+    reason: str
+    expected_wire_bytes: int
+    wire_bytes: int
+    energy_j: float
+    carbon_g: float
+    unknown_energy_j: float
+    verified: _timestamp_pb2.Timestamp
+    closed: _timestamp_pb2.Timestamp
+    outcome: str
+    message: str
+    migration_id: str
+    def __init__(self, ahead_id: _Optional[str] = ..., job_id: _Optional[str] = ..., node_id: _Optional[str] = ..., site: _Optional[str] = ..., source_node: _Optional[str] = ..., source_site: _Optional[str] = ..., planned: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., leave: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., expected_wire_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., verified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., closed: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[str] = ..., message: _Optional[str] = ..., migration_id: _Optional[str] = ...) -> None: ...
 
 class Loss(_message.Message):
     __slots__ = ("job_id", "epoch", "node_id", "site", "cause", "last_seen", "lost", "resumed", "resumed_node", "resumed_epoch", "checkpoint", "last_step", "lost_steps", "lost_work", "outage", "lost_energy_j", "outcome")
@@ -495,7 +543,7 @@ class MigrationList(_message.Message):
     def __init__(self, migrations: _Optional[_Iterable[_Union[Migration, _Mapping]]] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("decision_id", "utc", "job_id", "job_name", "action", "source_site", "destination_site", "binding", "reason", "record_json", "text", "repeat_count")
+    __slots__ = ("decision_id", "utc", "job_id", "job_name", "action", "source_site", "destination_site", "binding", "reason", "record_json", "text", "repeat_count", "realised")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     UTC_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
@@ -508,6 +556,7 @@ class Decision(_message.Message):
     RECORD_JSON_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     REPEAT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REALISED_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     utc: _timestamp_pb2.Timestamp
     job_id: str
@@ -520,7 +569,28 @@ class Decision(_message.Message):
     record_json: str
     text: str
     repeat_count: int
-    def __init__(self, decision_id: _Optional[str] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., action: _Optional[str] = ..., source_site: _Optional[str] = ..., destination_site: _Optional[str] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., record_json: _Optional[str] = ..., text: _Optional[str] = ..., repeat_count: _Optional[int] = ...) -> None: ...
+    realised: Realised
+    def __init__(self, decision_id: _Optional[str] = ..., utc: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., job_id: _Optional[str] = ..., job_name: _Optional[str] = ..., action: _Optional[str] = ..., source_site: _Optional[str] = ..., destination_site: _Optional[str] = ..., binding: _Optional[str] = ..., reason: _Optional[str] = ..., record_json: _Optional[str] = ..., text: _Optional[str] = ..., repeat_count: _Optional[int] = ..., realised: _Optional[_Union[Realised, _Mapping]] = ...) -> None: ...
+
+class Realised(_message.Message):
+    __slots__ = ("migration_id", "step", "expected_standstill", "standstill", "expected_wire_bytes", "wire_bytes", "expected_standstill_wire_bytes", "standstill_wire_bytes")
+    MIGRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_STANDSTILL_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_STANDSTILL_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STANDSTILL_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    migration_id: str
+    step: str
+    expected_standstill: _duration_pb2.Duration
+    standstill: _duration_pb2.Duration
+    expected_wire_bytes: int
+    wire_bytes: int
+    expected_standstill_wire_bytes: int
+    standstill_wire_bytes: int
+    def __init__(self, migration_id: _Optional[str] = ..., step: _Optional[str] = ..., expected_standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., expected_wire_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., expected_standstill_wire_bytes: _Optional[int] = ..., standstill_wire_bytes: _Optional[int] = ...) -> None: ...
 
 class DecisionList(_message.Message):
     __slots__ = ("decisions",)
@@ -529,7 +599,7 @@ class DecisionList(_message.Message):
     def __init__(self, decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("rows", "start", "end", "losses", "points", "point_length", "fleet")
+    __slots__ = ("rows", "start", "end", "losses", "points", "point_length", "fleet", "staged_ahead")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
@@ -537,6 +607,7 @@ class Report(_message.Message):
     POINTS_FIELD_NUMBER: _ClassVar[int]
     POINT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     FLEET_FIELD_NUMBER: _ClassVar[int]
+    STAGED_AHEAD_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedCompositeFieldContainer[ReportRow]
     start: _timestamp_pb2.Timestamp
     end: _timestamp_pb2.Timestamp
@@ -544,7 +615,8 @@ class Report(_message.Message):
     points: _containers.RepeatedCompositeFieldContainer[ReportPoint]
     point_length: _duration_pb2.Duration
     fleet: str
-    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[ReportPoint, _Mapping]]] = ..., point_length: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., fleet: _Optional[str] = ...) -> None: ...
+    staged_ahead: _containers.RepeatedCompositeFieldContainer[StagedAhead]
+    def __init__(self, rows: _Optional[_Iterable[_Union[ReportRow, _Mapping]]] = ..., start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., points: _Optional[_Iterable[_Union[ReportPoint, _Mapping]]] = ..., point_length: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., fleet: _Optional[str] = ..., staged_ahead: _Optional[_Iterable[_Union[StagedAhead, _Mapping]]] = ...) -> None: ...
 
 class ReportPoint(_message.Message):
     __slots__ = ("start", "site", "energy_j", "renewable_energy_j", "unknown_renewable_energy_j", "carbon_g", "unknown_energy_j", "embodied_g", "covered_ratio")
@@ -569,7 +641,7 @@ class ReportPoint(_message.Message):
     def __init__(self, start: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_renewable_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., embodied_g: _Optional[float] = ..., covered_ratio: _Optional[float] = ...) -> None: ...
 
 class ReportRow(_message.Message):
-    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network", "loss_count", "lost_steps", "lost_work", "outage", "lost_energy_j", "embodied_g", "reserved_s", "unknown_embodied_s", "renewable_ratio", "renewable_hourly_ratio", "unknown_renewable_energy_j", "pue_ratio", "facility_metered_energy_j", "late_energy_j", "open_energy_j", "lost_batch_count", "parameters", "samples", "tokens", "flops", "steps_per_j", "samples_per_j", "tokens_per_j", "flop_per_j", "unknown_static_energy_j")
+    __slots__ = ("kind", "name", "site", "energy_j", "facility_energy_j", "carbon_g", "carbon_static_g", "renewable_energy_j", "unknown_energy_j", "estimated", "coverage_ratio", "runtime", "standstill", "move_count", "state_bytes", "wire_bytes", "step", "sources", "standstill_network", "loss_count", "lost_steps", "lost_work", "outage", "lost_energy_j", "embodied_g", "reserved_s", "unknown_embodied_s", "renewable_ratio", "renewable_hourly_ratio", "unknown_renewable_energy_j", "pue_ratio", "facility_metered_energy_j", "late_energy_j", "open_energy_j", "lost_batch_count", "parameters", "samples", "tokens", "flops", "steps_per_j", "samples_per_j", "tokens_per_j", "flop_per_j", "unknown_static_energy_j", "ahead_count", "ahead_hit_count", "ahead_waste_count", "ahead_wire_bytes", "ahead_wasted_bytes", "ahead_wasted_energy_j", "ahead_wasted_carbon_g")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -614,6 +686,13 @@ class ReportRow(_message.Message):
     TOKENS_PER_J_FIELD_NUMBER: _ClassVar[int]
     FLOP_PER_J_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_STATIC_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_HIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_WASTE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_WASTED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_WASTED_ENERGY_J_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_WASTED_CARBON_G_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
     site: str
@@ -658,7 +737,14 @@ class ReportRow(_message.Message):
     tokens_per_j: float
     flop_per_j: float
     unknown_static_energy_j: float
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., loss_count: _Optional[int] = ..., lost_steps: _Optional[int] = ..., lost_work: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outage: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lost_energy_j: _Optional[float] = ..., embodied_g: _Optional[float] = ..., reserved_s: _Optional[float] = ..., unknown_embodied_s: _Optional[float] = ..., renewable_ratio: _Optional[float] = ..., renewable_hourly_ratio: _Optional[float] = ..., unknown_renewable_energy_j: _Optional[float] = ..., pue_ratio: _Optional[float] = ..., facility_metered_energy_j: _Optional[float] = ..., late_energy_j: _Optional[float] = ..., open_energy_j: _Optional[float] = ..., lost_batch_count: _Optional[int] = ..., parameters: _Optional[int] = ..., samples: _Optional[int] = ..., tokens: _Optional[int] = ..., flops: _Optional[float] = ..., steps_per_j: _Optional[float] = ..., samples_per_j: _Optional[float] = ..., tokens_per_j: _Optional[float] = ..., flop_per_j: _Optional[float] = ..., unknown_static_energy_j: _Optional[float] = ...) -> None: ...
+    ahead_count: int
+    ahead_hit_count: int
+    ahead_waste_count: int
+    ahead_wire_bytes: int
+    ahead_wasted_bytes: int
+    ahead_wasted_energy_j: float
+    ahead_wasted_carbon_g: float
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., site: _Optional[str] = ..., energy_j: _Optional[float] = ..., facility_energy_j: _Optional[float] = ..., carbon_g: _Optional[float] = ..., carbon_static_g: _Optional[float] = ..., renewable_energy_j: _Optional[float] = ..., unknown_energy_j: _Optional[float] = ..., estimated: bool = ..., coverage_ratio: _Optional[float] = ..., runtime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., standstill: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., move_count: _Optional[int] = ..., state_bytes: _Optional[int] = ..., wire_bytes: _Optional[int] = ..., step: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., standstill_network: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., loss_count: _Optional[int] = ..., lost_steps: _Optional[int] = ..., lost_work: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., outage: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., lost_energy_j: _Optional[float] = ..., embodied_g: _Optional[float] = ..., reserved_s: _Optional[float] = ..., unknown_embodied_s: _Optional[float] = ..., renewable_ratio: _Optional[float] = ..., renewable_hourly_ratio: _Optional[float] = ..., unknown_renewable_energy_j: _Optional[float] = ..., pue_ratio: _Optional[float] = ..., facility_metered_energy_j: _Optional[float] = ..., late_energy_j: _Optional[float] = ..., open_energy_j: _Optional[float] = ..., lost_batch_count: _Optional[int] = ..., parameters: _Optional[int] = ..., samples: _Optional[int] = ..., tokens: _Optional[int] = ..., flops: _Optional[float] = ..., steps_per_j: _Optional[float] = ..., samples_per_j: _Optional[float] = ..., tokens_per_j: _Optional[float] = ..., flop_per_j: _Optional[float] = ..., unknown_static_energy_j: _Optional[float] = ..., ahead_count: _Optional[int] = ..., ahead_hit_count: _Optional[int] = ..., ahead_waste_count: _Optional[int] = ..., ahead_wire_bytes: _Optional[int] = ..., ahead_wasted_bytes: _Optional[int] = ..., ahead_wasted_energy_j: _Optional[float] = ..., ahead_wasted_carbon_g: _Optional[float] = ...) -> None: ...
 
 class LedgerPiece(_message.Message):
     __slots__ = ("lines",)
