@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
 from sqlalchemy.exc import DatabaseError
 
-from heliotrope.foundation.errors import Corrupt, Incompatible
+from heliotrope.foundation.errors import Corrupt, Incompatible, OutOfSpace
 
 from . import schema
 from .commands import Commands
@@ -76,6 +76,34 @@ class Transaction:
             action()
 
 
+class Group:
+    """Changes that share a commit: each by itself is made whole or not at all."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._made: list[Transaction] = []
+
+    @contextmanager
+    def step(self) -> Iterator[Transaction]:
+        """One change; an error undoes it and leaves the others as they are. Raises OutOfSpace as :meth:`check`."""
+        self.check()
+        with self._connection.begin_nested():
+            transaction = Transaction(self._connection)
+            yield transaction
+            transaction.run_before()
+        self._made.append(transaction)
+
+    def check(self) -> None:
+        """Raises OutOfSpace if the database has undone everything: SQLite does so on a full disk or a failing one."""
+        plain = self._connection.connection.dbapi_connection
+        if self._connection.dialect.name == "sqlite" and plain is not None and not plain.in_transaction:
+            raise OutOfSpace("cannot commit: the database undid all that was to share the commit; check its disk")
+
+    def run_after(self) -> None:
+        for transaction in self._made:
+            transaction.run_after()
+
+
 class Database:
     """One coordinator's state. ``url`` as SQLAlchemy takes it; use :meth:`in_folder` for the default SQLite file."""
 
@@ -99,16 +127,32 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
+        with self._committed() as connection:
+            transaction = Transaction(connection)
+            yield transaction
+            transaction.run_before()
+        transaction.run_after()
+
+    @contextmanager
+    def group(self) -> Iterator[Group]:
+        """For many small changes: the disk is waited for once."""
+        with self._committed() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # else the first savepoint would be a transaction of its own
+            group = Group(connection)
+            yield group
+            group.check()
+        group.run_after()
+
+    @contextmanager
+    def _committed(self) -> Iterator[Connection]:
         with self._engine.connect() as connection:
             connection.info[_WROTE] = False
             with connection.begin():
-                transaction = Transaction(connection)
-                yield transaction
-                transaction.run_before()
+                yield connection
                 begun_s = time.monotonic()
             if connection.info[_WROTE]:
                 self.on_commit(time.monotonic() - begun_s)
-        transaction.run_after()
 
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:
