@@ -20,17 +20,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import measure
+from . import large, measure
 from .checkpoints import samples
 from .link_hosts import Failed, Host
-from .link_tools import TOOLS, Freight, Tool, check
+from .link_tools import TOOLS, Freight, Rsync, Tool, check
 from .measure import Row
 
 FULL, FROZEN = "fp32 AdamW state", "frozen bf16 weights, trained fp32 part"
+
+# name, file, base, and which tools carry it
+Freights = tuple[str, Path, Path | None, Callable[[Tool], bool]]
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,19 @@ def main() -> None:
     parser.add_argument(
         "--patience-s", type=float, default=float("inf"), help="no more runs of what took so long: a row says its runs"
     )
+    parser.add_argument("--large-mb", type=int, help="states of this size, made for it, instead of the small ones")
     parser.add_argument("--only", choices=("copy", "standstill"), help="only one of the two")
     arguments = parser.parse_args()
     a = Host(shlex.split(arguments.host_a), arguments.address_a)
     b = Host(shlex.split(arguments.host_b), "")
     tools = [tool for tool in TOOLS if tool.name.startswith(tuple(arguments.tools.split(",")))]
+    with tempfile.TemporaryDirectory(prefix="heliotrope-link-states-") as name:
+        measure.show(_rows(a, b, tools, Path(name), arguments), arguments.json)
+
+
+def _rows(a: Host, b: Host, tools: list[Tool], folder: Path, arguments: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
+    states = _freights(arguments, folder)
     for link in (Link(*map(float, text.split(":"))) for text in arguments.links.split(",")):
         _shape(arguments.up, link)
         try:
@@ -68,30 +78,41 @@ def main() -> None:
                 if congestion:
                     a.congestion(congestion)
                     b.congestion(congestion)
-                for name, path, base in _freights(arguments.file, arguments.base, arguments.only):
-                    for row in _measured(a, b, tools, path, base, arguments):
+                for name, path, base, able in states:
+                    for row in _measured(a, b, [tool for tool in tools if able(tool)], path, base, arguments):
                         shape = {"rate_mbit": link.rate_mbit, "rtt_ms": link.rtt_ms}
                         shape |= {"loss_ratio": link.loss_percent / 100}
                         rows.append({"dataset": name, **shape, "congestion": congestion or None, **row})
                         print(rows[-1], file=sys.stderr, flush=True)
         finally:
             _shell(arguments.down)
-    measure.show(rows, arguments.json)
+    return rows
 
 
-def _freights(file: Path | None, base: Path | None, only: str | None) -> Iterator[tuple[str, Path, Path | None]]:
-    """(name, file, base): a full copy has no base, a standstill has one."""
-    if file is not None:
-        if only != "standstill":
-            yield file.name, file, None
-        if base is not None and only != "copy":
-            yield file.name, file, base
-        return
-    for sample in samples():
-        is_copy = sample.name == FULL and sample.base is None
-        is_standstill = sample.base_name == "1 step before" and sample.name in (FULL, FROZEN)
-        if (is_copy and only != "standstill") or (is_standstill and only != "copy"):
-            yield sample.name, sample.path, sample.base
+def _freights(arguments: argparse.Namespace, folder: Path) -> list[Freights]:
+    """A full copy has no base, a standstill has one."""
+    found: list[Freights] = []
+    if arguments.file is not None:
+        found = [(arguments.file.name, arguments.file, base, _any) for base in (None, arguments.base)]
+        found = found if arguments.base else found[:1]
+    elif arguments.large_mb:
+        state, mixture = large.fp32_state(folder, arguments.large_mb), large.frozen(folder, arguments.large_mb)
+        found.append((state.name, state.path, None, _any))
+        # What a standstill of such a job is measured against: stop it, and copy all of it.
+        found.append((mixture.name, mixture.path, None, lambda tool: isinstance(tool, Rsync)))
+        found.append((mixture.name, mixture.path, mixture.base, _any))
+    else:
+        for sample in samples():
+            is_copy = sample.name == FULL and sample.base is None
+            is_standstill = sample.base_name == "1 step before" and sample.name in (FULL, FROZEN)
+            if is_copy or is_standstill:
+                found.append((sample.name, sample.path, sample.base, _any))
+    unwanted = {"copy": lambda base: base is not None, "standstill": lambda base: base is None}.get(arguments.only)
+    return [one for one in found if unwanted is None or not unwanted(one[2])]
+
+
+def _any(_tool: Tool) -> bool:
+    return True
 
 
 def _measured(
