@@ -70,12 +70,14 @@ class Runner:
             folder = self._held.run(held.job_id, held.epoch, held.attempt)
             try:
                 run = Run.open(folder)
-                # One look before the hello, which must say how each run stands.
-                self._runs[held.job_id] = run
-                await self._look(run)
             except NotFound:
-                self._runs.pop(held.job_id, None)
                 continue  # prepared or holding a copy only, or stopped between the record and the launch
+            except HeliotropeError as error:
+                log.error("job %s: its run of epoch %d cannot be adopted: %s", held.job_id, held.epoch, error)
+                continue
+            self._runs[held.job_id] = run
+            try:
+                await self._look(run)  # before the hello, which must say how each run stands
             except HeliotropeError as error:
                 log.warning("job %s: %s", held.job_id, error)
             self._watch(run)
