@@ -5,7 +5,8 @@
 .PHONY: help demo bundle test test-kernels test-slow test-bundle test-systemd test-frameworks check bench bench-memory fuzz proto native-asan \
     clean run-ready dev-ready torch-ready release-ready
 
-WORKERS ?= auto
+# Twice the processors: most tests wait for the processes that they started.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 DEMO_ARGS ?=
 TEST_ARGS ?=
 TORCH ?= torch==2.13.0
@@ -16,7 +17,7 @@ ARCH ?= $(shell uname -m)
 BUNDLE_ARGS ?=
 # Relative paths only, quoted nowhere else than in the shell: the checkout's path may contain spaces.
 PY := .venv/bin/python
-PYTEST := $(PY) -m pytest -n $(WORKERS)
+PYTEST := $(PY) -m pytest -n $(WORKERS) --dist worksteal
 export PYTHON
 
 help:                ## this list

@@ -33,6 +33,7 @@ from .window import Settings
 log = logging.getLogger(__name__)
 
 NOTE_PERIOD_S = 1.0
+RELEASED = "the drivers are released"
 
 Roots = Callable[[], Mapping[str, Sequence[int]]]
 Holders = Callable[[], Mapping[str, Sequence[str]]]
@@ -73,6 +74,7 @@ class PowerMonitor:
         self._scanned_s = 0.0
         self._is_released = False
         self._wanted_released = False
+        self._retaken_s = -math.inf
         self._release = release
         self._note_read_s = -math.inf
         self._is_noted = False
@@ -193,8 +195,16 @@ class PowerMonitor:
         self._take_channels()
         if self._meter.is_due(now_s) or self._books.is_over(now_s):
             self._scan(now_s)
-        for batch in self._books.closable(now_s, self._sensor.down_reason if self._sensor else ""):
+        for batch in self._books.closable(now_s, self._down_reason(now_s)):
             self._hand_out(batch)
+
+    def _down_reason(self, now_s: float) -> str:
+        """Why a batch that is closed now may lack readings: batches are closed some time after their end."""
+        if self._sensor is None:
+            return ""
+        if not self._sensor.down_reason and now_s - self._retaken_s < 2 * self._config.batch_s:
+            return RELEASED
+        return self._sensor.down_reason
 
     def _scan(self, now_s: float) -> None:
         used_s = self._meter.scan(now_s)
@@ -233,9 +243,10 @@ class PowerMonitor:
         if self._is_released:
             for window in self._sensor.stop():
                 self._books.add(window)
-            self._sensor.down_reason = "the drivers are released"
+            self._sensor.down_reason = RELEASED
         else:
             self._sensor.down_reason = ""
+            self._retaken_s = now_s
             self._sensor.start(now_s)
 
     def _has_note(self, now_s: float) -> bool:

@@ -73,7 +73,7 @@ def test_it_returns_when_the_driver_is_closed_and_the_time_is_a_gap_until_it_is_
 
 def test_the_driver_is_taken_again_by_itself_when_the_time_is_over(node: Node) -> None:
     node.device(whole)
-    DriverRelease(node.state_dir, SystemClock()).begin(2.0)
+    DriverRelease(node.state_dir, SystemClock()).begin(3.0)
     node.device(gap)
     node.device(whole)
 
