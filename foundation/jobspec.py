@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, dataclass_transform
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from . import config, safenames, spans
 from .errors import InvalidInput
@@ -120,9 +121,17 @@ def from_table(table: dict[str, Any], *, where: str) -> JobSpec:
     listed = table.get("requires")
     if isinstance(listed, list):
         table = {**table, "requires": [{"path": one} if isinstance(one, str) else one for one in listed]}
-    spec = config.parse(table, JobSpec, where=where)
+    spec = _to_nanoseconds(config.parse(table, JobSpec, where=where))
     check(spec, where=where)
     return spec
+
+
+def _to_nanoseconds(spec: JobSpec) -> JobSpec:
+    """As spans travel: the job is the same one at the coordinator and at the agent."""
+    rules, policy = spec.checkpoint, spec.policy
+    rules = replace(rules, interval_s=round(rules.interval_s, 9), timeout_s=round(rules.timeout_s, 9))
+    policy = replace(policy, lease_s=round(policy.lease_s, 9), grace_s=round(policy.grace_s, 9))
+    return replace(spec, checkpoint=rules, policy=policy)
 
 
 def check(spec: JobSpec, *, where: str = "job") -> None:
@@ -203,8 +212,9 @@ def _number_faults(spec: JobSpec) -> Iterator[tuple[str, str]]:
         "policy.grace_s": spec.policy.grace_s,
     }
     for field, span_s in seconds.items():
-        if not span_s <= spans.LONGEST_S:  # not a number compares as false too
-            yield field, f"{span_s} is no span of time; give seconds, at most {spans.LONGEST_S:.0f}"
+        if not (span_s == 0 or spans.SHORTEST_S <= span_s <= spans.LONGEST_S):  # not a number compares as false too
+            most = f"{spans.SHORTEST_S:g} to {spans.LONGEST_S:.0f}"
+            yield field, f"{span_s} is no span of time; give seconds, {most}"
     counts = {"policy.stage_ahead_bytes_per_day": spec.policy.stage_ahead_bytes_per_day}
     counts |= {f"resources.{name}": getattr(spec.resources, name) for name in (*_SIZES, *_COUNTS)}
     counts |= {"checkpoint.keep_count": spec.checkpoint.keep_count}

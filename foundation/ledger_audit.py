@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from . import certificates
 from . import ledger as books
@@ -120,6 +121,8 @@ class Audit:
         if (
             certificates.serial(certificate) != line.serial
             or books.certificate_text(certificate) != line.certificate_pem
+            # A signature of whole bytes, as DER wants it: else a bit may change and the certificate means the same.
+            or not certificate.public_bytes(Encoding.DER).endswith(b"\0" + certificate.signature)
         ):
             raise Corrupt(f"signer {line.serial}: its certificate is another one, or is written otherwise")
         self._signers[line.serial] = certificate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 UNITS_S = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+SHORTEST_S = 0.001
 LONGEST_S = 10 * 365 * 86_400.0  # a longer one is a slip, and no calendar holds its end
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
