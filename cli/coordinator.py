@@ -9,6 +9,7 @@ import click
 
 from heliotrope.coordinator import daemon
 from heliotrope.coordinator.config import CoordinatorConfig
+from heliotrope.coordinator.sites import open_sites
 from heliotrope.foundation import config as configuration
 from heliotrope.foundation import identity
 from heliotrope.foundation.clock import SystemClock
@@ -39,6 +40,6 @@ def _check(path: Path, config: CoordinatorConfig) -> None:
             f"{path}: field identity: {own.name} is no coordinator's; run: heliotrope ca issue --role coordinator"
         )
     with tempfile.TemporaryDirectory(prefix="heliotrope-check-") as scratch:
-        sites = daemon.open_sites(config, path.parent, Path(scratch), SystemClock())
+        sites = open_sites(config, path.parent, Path(scratch), SystemClock())
     expires = output.format_time(own.expires_utc)
     click.echo(f"{path} is fine: {own.name}, valid until {expires}; sites {', '.join(sorted(sites))}")

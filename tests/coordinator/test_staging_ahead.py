@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from heliotrope.coordinator.config import StageAheadConfig
-from heliotrope.coordinator.daemon import open_sites
 from heliotrope.coordinator.forecasts.site import SiteForecast
 from heliotrope.coordinator.forecasts.windows import WindowRule
 from heliotrope.coordinator.managers import outlook
 from heliotrope.coordinator.managers.planner import PlannerManager
+from heliotrope.coordinator.sites import open_sites
 from heliotrope.coordinator.state import model, order_model
 from heliotrope.coordinator.state.model import AheadOutcome, Copy, ReplicaReason
 from heliotrope.foundation import jobspec

@@ -32,7 +32,7 @@ WIRE_EDGES = (
     "heliotrope.agent.orders",
     "heliotrope.agent.session",
     "heliotrope.agent.telemetry",
-    "heliotrope.coordinator.daemon",
+    "heliotrope.coordinator.wiring",
     "heliotrope.coordinator.server",
     "heliotrope.cli",
 )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from heliotrope.agent.config import AgentConfig
-from heliotrope.coordinator import daemon
 from heliotrope.coordinator.config import CoordinatorConfig
+from heliotrope.coordinator.sites import open_sites
 from heliotrope.foundation import config, jobspec
 from heliotrope.foundation.clock import SystemClock
 
@@ -95,7 +95,7 @@ def test_the_examples_are_valid(tmp_path: Path) -> None:
     agent = config.load(FOLDER / "agent.toml", AgentConfig)
     coordinator = config.load(FOLDER / "coordinator.toml", CoordinatorConfig)
     assert agent.jobs.launcher == "systemd" and not agent.jobs.allow_same_user
-    sites = daemon.open_sites(coordinator, FOLDER, tmp_path, SystemClock())
+    sites = open_sites(coordinator, FOLDER, tmp_path, SystemClock())
     assert agent.site in sites
     jobspec.load(FOLDER / "job.toml")
 
