@@ -70,6 +70,7 @@ class Runner:
             folder = self._held.run(held.job_id, held.epoch, held.attempt)
             try:
                 run = Run.open(folder)
+                await run.status()
             except NotFound:
                 continue  # prepared or holding a copy only, or stopped between the record and the launch
             except HeliotropeError as error:
@@ -80,6 +81,8 @@ class Runner:
                 await self._look(run)  # before the hello, which must say how each run stands
             except HeliotropeError as error:
                 log.warning("job %s: %s", held.job_id, error)
+            except Exception:  # one job's folder must not keep the agent, and with it all other jobs, from starting
+                log.exception("job %s: the first look at its run failed", held.job_id)
             self._watch(run)
             log.info("job %s: adopted its run of epoch %d", held.job_id, held.epoch)
 
@@ -289,22 +292,29 @@ class Runner:
     async def _look(self, run: Run) -> bool:
         """One look: state, progress, new checkpoints. True when the run is over and booked."""
         job_id = run.request.job_id
+        status = await run.status()  # asked first: a checkpoint made before the end is then seen with it
+        try:
+            await self._look_around(run, is_over=status.over)
+        finally:  # how the run stands is told whatever else is wrong: a run without a report counts as lost
+            report = reports.report(status, run.progress())
+            if report != self._reports.get(job_id):
+                self._reports[job_id] = report
+                self._tell(job_id)
+        return status.over
+
+    async def _look_around(self, run: Run, *, is_over: bool) -> None:
+        """New checkpoints, those to forget, the ones to ask for, the limits."""
+        job_id = run.request.job_id
         watch = self._watches.get(job_id)
         if watch is None or watch[0] is not run:
             watch = self._watches[job_id] = (run, self._new_watch(run))
-        status = await run.status()  # asked first: a checkpoint made before the end is then seen with it
         if await watch[1].look():
             keep_count = max(self._held.get(job_id).spec.checkpoint.keep_count, 2)
             self._vault.prune(job_id, keep_count, spare=self._spared.get(job_id, ()))
             self._tell(job_id)
-        if not status.over:
+        if not is_over:
             await watch[1].ask_when_due()
             await self._limit_watch(run).look()
-        report = reports.report(status, run.progress())
-        if report != self._reports.get(job_id):
-            self._reports[job_id] = report
-            self._tell(job_id)
-        return status.over
 
     def _limit_watch(self, run: Run) -> LimitWatch:
         job_id = run.request.job_id

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from .forecasts.openadr.vtn import Demand, VtnTask
 from .forecasts.site import SiteForecast
 from .managers.forecasts import ForecastDesk
 from .state.database import Transaction
+
+log = logging.getLogger("heliotrope.coordinator.feeds")
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,10 @@ def plan(
     """The tasks, with what the cache remembers of each; what they bring is handed to the state thread."""
 
     def deliver_live(site: str, live: Live) -> None:
-        engine.submit(lambda tx: desk.take_live(tx, site, live))
+        engine.submit(lambda tx: desk.take_live(tx, site, live)).add_done_callback(_log_failure)
 
     def deliver_demand(site: str, demand: Demand) -> None:
-        engine.submit(lambda tx: desk.take_demand(tx, site, demand))
+        engine.submit(lambda tx: desk.take_demand(tx, site, demand)).add_done_callback(_log_failure)
 
     accounts = _accounts(config, cache)
     feeds = [
@@ -84,6 +88,12 @@ def plan(
     ]
     cache.keep_only({one.key for one in feeds}, set(accounts), {one.key for one in vtns})
     return Plan(feeds, vtns)
+
+
+def _log_failure(taken: Future[None]) -> None:
+    """Nobody waits for these changes: what becomes of them is read here or nowhere."""
+    if not taken.cancelled() and (error := taken.exception()) is not None:
+        log.error("what a feed brought was not taken: %s", error, exc_info=error)
 
 
 def remembered(sites: dict[str, SiteForecast], plan: Plan, clock: Clock, tx: Transaction, desk: ForecastDesk) -> None:

@@ -92,11 +92,13 @@ class Books:
             return 0.1
         return max(0.0, self._end_s(self._index) - now_s)
 
-    def closable(self, now_s: float, down_reason: str) -> list[ClosedBatch]:
-        """Batches to hand out now. ``down_reason``: why the sensor sends nothing at present, empty while it works."""
+    def closable(self, now_s: float, down_reason: str, gap_reason: str = "") -> list[ClosedBatch]:
+        """Batches to hand out now. ``down_reason``: why the sensor sends nothing at present, empty while it works;
+        ``gap_reason``: why it sent nothing a moment ago.
+        """
         ready = []
         while self._closed < self._index and self._is_complete(self._closed, now_s, down_reason):
-            ready.append(self._close(self._closed, self._end_s(self._closed), down_reason))
+            ready.append(self._close(self._closed, self._end_s(self._closed), down_reason or gap_reason))
             self._closed += 1
         return ready
 

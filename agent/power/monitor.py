@@ -195,16 +195,11 @@ class PowerMonitor:
         self._take_channels()
         if self._meter.is_due(now_s) or self._books.is_over(now_s):
             self._scan(now_s)
-        for batch in self._books.closable(now_s, self._down_reason(now_s)):
+        down_reason = self._sensor.down_reason if self._sensor else ""
+        # Batches are closed some time after their end: then the drivers may have been taken again.
+        is_just_retaken = now_s - self._retaken_s < 2 * self._config.batch_s
+        for batch in self._books.closable(now_s, down_reason, RELEASED if is_just_retaken else ""):
             self._hand_out(batch)
-
-    def _down_reason(self, now_s: float) -> str:
-        """Why a batch that is closed now may lack readings: batches are closed some time after their end."""
-        if self._sensor is None:
-            return ""
-        if not self._sensor.down_reason and now_s - self._retaken_s < 2 * self._config.batch_s:
-            return RELEASED
-        return self._sensor.down_reason
 
     def _scan(self, now_s: float) -> None:
         used_s = self._meter.scan(now_s)
@@ -287,7 +282,7 @@ class PowerMonitor:
         last = self._model.flush(now_s) if self._model is not None else None
         if last is not None:
             self._books.add(last)
-        for batch in self._books.finish(now_s, ""):
+        for batch in self._books.finish(now_s, RELEASED if self._is_released else ""):
             self._hand_out(batch)
 
     def _hand_out(self, closed: ClosedBatch) -> None:

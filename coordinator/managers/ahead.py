@@ -52,11 +52,13 @@ class AheadManager:
         if self._looking is None:
             self._begin(tx)
         if self._looking is not None:
+            looking, self._looking = self._looking, None  # one that raises is over
             try:
-                next(self._looking)
+                next(looking)
             except StopIteration as end:
-                self._looking = None
                 self._act(tx, end.value)
+            else:
+                self._looking = looking
         return False
 
     @property

@@ -41,7 +41,11 @@ class CoordinatorCollector:
         """Raises TimeoutError when the state thread does not answer."""
         samples, identity = Samples(), self._identity()
         samples.add(f.QUEUE, self._engine.waiting_count)
-        self._engine.submit(lambda tx: self._state(tx, samples), ensure=False).result(ENGINE_S)
+        look = self._engine.submit(lambda tx: self._state(tx, samples), ensure=False)
+        try:
+            look.result(ENGINE_S)
+        finally:
+            look.cancel()  # what nobody waits for any more must not pile up before a busy thread
         samples.add(f.FLEET, 1, identity.name.fleet)
         samples.add(f.SESSIONS, len(self._sessions))
         ownfigures.collect(samples, "coordinator", identity, self._state_dir)

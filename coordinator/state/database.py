@@ -7,6 +7,7 @@ returned is on disk.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ from .requests import Requests
 from .staged_ahead import StagedAheadBooks
 
 _WROTE = "heliotrope_wrote"
+
+log = logging.getLogger("heliotrope.coordinator.database")
 
 
 class Transaction:
@@ -100,8 +103,12 @@ class Group:
             raise OutOfSpace("cannot commit: the database undid all that was to share the commit; check its disk")
 
     def run_after(self) -> None:
+        """All of them, whatever one does: the changes are committed, and their makers are told so."""
         for transaction in self._made:
-            transaction.run_after()
+            try:
+                transaction.run_after()
+            except Exception:
+                log.exception("what was to follow a committed change failed")
 
 
 class Database:

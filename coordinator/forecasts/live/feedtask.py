@@ -118,11 +118,11 @@ class FeedTask:
         except (Trouble, HeliotropeError) as error:
             return self._failed(error, now_s)
         self._kept = taken
-        self.cache.put_feed(self.key, taken)
         if self.failures:
             log.info("%s answers again", self.name)
         self.failures = 0
-        self.deliver(self.site, self.live())
+        self.deliver(self.site, self.live())  # before it is kept: on a full disk the answer still serves
+        self.cache.put_feed(self.key, taken)
         return self.feed.every_s
 
     def _wait_s(self, now_s: float) -> float:

@@ -122,9 +122,9 @@ class VtnTask:
             fetched_s=now_s,
             seen_s=seen_s,
         )
-        self.cache.put(self.key, self._said)
         self.failures = 0
-        self.deliver(self.site, self.demand())
+        self.deliver(self.site, self.demand())  # before it is kept: on a full disk a limit is still in force
+        self.cache.put(self.key, self._said)
         return self.config.poll_s
 
     def _failed(self, error: Exception) -> float:
