@@ -30,10 +30,12 @@ class Ahead:
         """Make so many, once."""
         if self._threads or count <= 0:
             return
-        self._coming = count
-        self._threads = [threading.Thread(target=self._make, name="transfer-dial", daemon=True) for _ in range(count)]
-        for thread in self._threads:
+        for _ in range(count):
+            thread = threading.Thread(target=self._make, name="transfer-dial", daemon=True)
             thread.start()
+            self._threads.append(thread)
+            with self._lock:
+                self._coming += 1
 
     def take(self) -> Connection | None:
         """The next one, waited for; None when none is left, or what was made is of no use: then dial."""
@@ -53,8 +55,10 @@ class Ahead:
         """Close what nobody took; returns when all threads have ended."""
         for thread in self._threads:
             thread.join()
-        while (connection := self.take()) is not None:
-            connection.close()
+        while not self._made.empty():
+            connection, _ = self._made.get()
+            if connection is not None:
+                connection.close()
 
     def _make(self) -> None:
         connection = None

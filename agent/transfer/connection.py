@@ -21,6 +21,7 @@ from .stream import TlsStream
 
 _SLICE_BYTES = 64 << 10
 _TICK_S = 0.25
+_LINGER_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Connection:
         if len(begin) + data.nbytes <= _SLICE_BYTES // 4:
             self._write(memoryview(head + begin + data))  # one record, one packet
         else:
-            self.stream.push(memoryview(head + begin))  # goes with the first piece: no packet of its own
+            self._push(memoryview(head + begin))  # goes with the first piece: no packet of its own
             self.sent_bytes += len(head) + len(begin)
             self._write(data)
 
@@ -134,6 +135,7 @@ class Connection:
         """Tell the far end why, if it still listens."""
         with contextlib.suppress(HeliotropeError):  # it may have hung up first: then there is nobody to tell
             self.send(wire.Failure(type(error).__name__, str(error)[:4000]))
+            self.stream.linger(_LINGER_S)
 
     def close(self) -> None:
         """Hang up without waiting for the far end's goodbye."""
@@ -143,7 +145,7 @@ class Connection:
         start, idle = 0, _Idle(self._clock, self.idle_s, self._stop)
         while start < len(data):
             piece = data[start : start + _SLICE_BYTES]
-            left_bytes = self.stream.push(piece)
+            left_bytes = self._push(piece)
             start += len(piece)
             while left_bytes:
                 try:
@@ -153,6 +155,12 @@ class Connection:
                 except (OSError, ValueError) as error:
                     raise _gone(error) from error
             self.sent_bytes += len(piece)
+
+    def _push(self, data: memoryview) -> int:
+        try:
+            return self.stream.push(data)
+        except (OSError, ValueError) as error:
+            raise _gone(error) from error
 
     def _read(self, view: memoryview) -> None:
         start = spent = 0

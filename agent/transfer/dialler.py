@@ -58,7 +58,8 @@ class Dialler:
         self._cancel = cancel
         self._clock = clock
         self._admit = admit
-        self._sender: Peer | None = None
+        self._senders: dict[str, Peer] = {}  # by serial: a renewed certificate is another one
+        self._lock = threading.Lock()
         self._limiter = options.limiter or Limiter(options.rate, clock)
 
     def __call__(self, speak: Speak = _nothing, connection: Connection | None = None) -> Connection:
@@ -88,8 +89,10 @@ class Dialler:
             limiter=self._limiter,
         )
         try:
-            self._sender = tls.peer(stream.certified())
-            self.check_sender()
+            sender = tls.peer(stream.certified())
+            self._admit(sender)
+            with self._lock:
+                self._senders[sender.serial] = sender
             self._checked_ticket(connection)
         except BaseException:
             connection.close()
@@ -110,5 +113,7 @@ class Dialler:
 
     def check_sender(self) -> None:
         """Raises Denied if the sender was revoked since it was dialled."""
-        if self._sender is not None:
-            self._admit(self._sender)
+        with self._lock:
+            senders = list(self._senders.values())
+        for sender in senders:
+            self._admit(sender)

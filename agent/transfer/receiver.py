@@ -25,6 +25,7 @@ Dial = Callable[[Speak], Connection]
 _REPORT_S = 1.0
 _BACK_OFF_LEAST_S, _BACK_OFF_MOST_S = 0.1, 5.0
 FRAME_SLACK_BYTES = 4096
+ASKED_LIMIT = 1 << 14  # chunks of one connection; the sender refuses four times as many
 
 
 def take_manifest(connection: Connection) -> tuple[bytes, bool, bytes]:
@@ -124,7 +125,8 @@ class Receiver:
         connection = ready or self._connect()
         self._connected = True
         self._counted_bytes = 0
-        self._window = Window(self._terms.rtt_s, self._terms.clock.monotonic_s())
+        self._count(connection)  # greeting and manifest: no part of a frame
+        self._window = Window(self._terms.rtt_s, self._terms.clock.monotonic_s(), connection.received_bytes)
         connection.on_received = lambda: self._received(connection)
         try:
             while not self._over():
@@ -178,7 +180,7 @@ class Receiver:
         """Keep the window full; in batches, so that small chunks do not cost a message each."""
         window_bytes = self._window.size_bytes(self._terms.share_bytes)
         free_bytes = window_bytes - (self._asked_bytes - self._begun_bytes)
-        if self._asked and free_bytes < window_bytes // 4:
+        if self._asked and (free_bytes < window_bytes // 4 or len(self._asked) >= ASKED_LIMIT):
             return
         wanted: list[tuple[int, int]] = []
         claimed = self._work.claim(free_bytes, wire.WANTS_LIMIT)

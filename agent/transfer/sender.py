@@ -186,7 +186,12 @@ class Sender:
                 cost_bytes = sum(self._size(index) + _FRAME_OVERHEAD_BYTES for index, _ in batch)
                 if not self._shared.budget.take(cost_bytes, lambda: self._stop() or self._state.closed):
                     return
-                self._give(self._encode(batch), cost_bytes)
+                try:
+                    frames = self._encode(batch)
+                except BaseException:
+                    self._shared.budget.give(cost_bytes)  # it is the whole server's
+                    raise
+                self._give(frames, cost_bytes)
         except Exception as error:  # noqa: BLE001 - carried to the thread that serves, which reports it
             with self._state.changed:
                 self._state.error = as_catalogued(error)

@@ -8,6 +8,7 @@ memory in between (``ssl.MemoryBIO``): one copy more each way, which costs less 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -53,7 +54,8 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 self._tell()
             except ssl.SSLError:
-                self._tell()  # the alert, so that the far end learns why
+                with contextlib.suppress(OSError):  # it may have hung up: our own error says more
+                    self._tell()  # the alert, so that the far end learns why
                 raise
             if end_s is not None:
                 left_s = end_s - clock.monotonic_s()
@@ -100,6 +102,19 @@ class TlsStream:
             self._unsent = memoryview(self._outgoing.read())
         self._unsent = self._unsent[self._plain.send(self._unsent) :]
         return len(self._unsent) + self._outgoing.pending
+
+    def linger(self, limit_s: float, clock: Clock = _SYSTEM_CLOCK) -> None:
+        """After the last word: take what is still coming until the far end hangs up, at most so long.
+
+        To close over unread bytes would reset the connection, and the last word might be lost with it.
+        """
+        end_s = clock.monotonic_s() + limit_s
+        with contextlib.suppress(OSError):
+            self._plain.shutdown(socket.SHUT_WR)
+            while (left_s := end_s - clock.monotonic_s()) > 0:
+                self._plain.settimeout(left_s)
+                if not self._plain.recv_into(self._raw):
+                    break
 
     def close(self) -> None:
         """Hang up without a goodbye."""

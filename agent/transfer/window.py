@@ -18,10 +18,10 @@ class Window:
     nothing.
     """
 
-    def __init__(self, rtt_s: float, now_s: float) -> None:
+    def __init__(self, rtt_s: float, now_s: float, received_bytes: int = 0) -> None:
         self._answer_s = _ROUND_TRIPS * rtt_s + _CODING_S
         self._span_s = max(_SPAN_S, rtt_s)
-        self._since = (now_s, 0)
+        self._since = (now_s, received_bytes)
         self._rates = (0.0, 0.0)
 
     def observe(self, now_s: float, received_bytes: int) -> None:

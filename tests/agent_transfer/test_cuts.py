@@ -61,7 +61,8 @@ def test_many_cuts_on_many_connections(site: Site, noise: Path, proxied: Callabl
     source = site.offer(noise)
     proxy = proxied(cuts=[5_000_000, 4_500_000, 6_000_000, 4_300_000])
     result = site.pull(tmp_path / "out", address=proxy.address, options=PullOptions(connections=3, give_up_s=20))
-    assert result.manifest_digest == source.digest and result.cuts >= 3
+    assert result.manifest_digest == source.digest
+    assert result.cuts >= 2, "all four connections that are cut carry less than the file"
     assert result.wire_bytes <= SIZE_BYTES + 4 * CHUNK_BYTES + 300_000
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from heliotrope.agent.transfer.dialler import Dialler
 from heliotrope.agent.transfer.result import PullOptions
 from heliotrope.agent.transfer.window import LEAST_BYTES, Window
 from heliotrope.foundation.clock import SystemClock
-from heliotrope.foundation.errors import InvalidInput
+from heliotrope.foundation.errors import Denied, InvalidInput, Unreachable
 
 from .conftest import Site
 
 RNG = np.random.default_rng(11)
+EXPIRED_UTC = datetime.now(UTC) - timedelta(hours=1)
 SHARE_BYTES = 64 << 20
 
 
@@ -139,3 +141,30 @@ def test_a_congestion_control_that_is_not_there() -> None:
     SocketOptions(congestion="reno").check()  # Linux always has it
     with pytest.raises(InvalidInput, match=r"field transfer\.congestion.*tcp_allowed_congestion_control"):
         SocketOptions(congestion="nosuch").check()
+
+
+def test_one_that_failed_does_not_keep_the_others_open(site: Site) -> None:
+    made: list[Connection] = []
+    turns = iter([False, True, True, True])
+
+    def connect() -> Connection:
+        if not next(turns):
+            raise Unreachable("cannot connect: as asked")
+        made.append(dialler(site).connect())
+        return made[-1]
+
+    ahead = Ahead(connect, SystemClock())
+    ahead.start(4)
+    ahead.close()
+    assert len(made) == 3 and all(connection.stream.fileno() == -1 for connection in made)
+
+
+def test_a_refusal_is_heard_although_more_was_said_ahead(site: Site, tmp_path: Path) -> None:
+    """The server refuses the ticket with what followed the greeting unread: that must not become a mere reset."""
+    np.save(tmp_path / "one.npy", RNG.integers(0, 1 << 62, 1000))
+    site.offer(tmp_path / "one.npy")
+    foreign = site.fleet.ticket(source_node="node-a", destination_node="node-b", expires_utc=EXPIRED_UTC)
+    good = site.fleet.verify
+    for _ in range(20):
+        with pytest.raises(Denied):
+            site.pull(tmp_path / "out", ticket=foreign, verify_ticket=lambda _: good(site.fleet.ticket()))
