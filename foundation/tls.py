@@ -9,6 +9,7 @@ puts into coordinators' certificates only, so a gRPC client cannot be answered b
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -139,15 +140,28 @@ def peer_from_context(context: _Authenticated) -> Peer:
 def grpc_server_credentials(own: Identity | Callable[[], Identity]) -> grpc.ServerCredentials:
     """Credentials that demand a certificate of the identity's fleet from every caller; use with SERVER_OPTIONS.
 
-    A function is asked at every handshake, from threads of gRPC's, so that a renewed identity needs no restart.
+    A function is asked at every handshake, from threads of gRPC's, so that a renewed identity needs no restart. Only a
+    changed one is handed over: gRPC builds everything anew for each, and crashes if a connection breaks meanwhile.
     """
+    lock = threading.Lock()
+    shown = [own if isinstance(own, Identity) else own()]
 
-    def configuration() -> grpc.ServerCertificateConfiguration:
+    def changed() -> grpc.ServerCertificateConfiguration | None:
         identity = own if isinstance(own, Identity) else own()
-        pair = (identity.key_pem, identity.certificate_pem)
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=identity.ca_pem)
+        with lock:
+            if identity.certificate_pem == shown[0].certificate_pem:
+                return None
+            shown[0] = identity
+        return _server_configuration(identity)
 
-    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(
+        _server_configuration(shown[0]), changed, require_client_authentication=True
+    )
+
+
+def _server_configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    pair = (identity.key_pem, identity.certificate_pem)
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=identity.ca_pem)
 
 
 def grpc_channel(address: str, identity: Identity, options: Options = ()) -> grpc.Channel:
