@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
@@ -154,8 +154,10 @@ def grpc_server_credentials(own: Identity | Callable[[], Identity]) -> grpc.Serv
             shown[0] = identity
         return _server_configuration(identity)
 
+    # None says "unchanged" (grpc's documentation of the function); its stubs do not know.
+    fetch = cast(Callable[[], grpc.ServerCertificateConfiguration], changed)
     return grpc.dynamic_ssl_server_credentials(
-        _server_configuration(shown[0]), changed, require_client_authentication=True
+        _server_configuration(shown[0]), fetch, require_client_authentication=True
     )
 
 
