@@ -53,8 +53,8 @@ check: dev-ready     ## style, types, import direction, packaging, generated pro
 	$(PY) -m mypy
 	$(PY) -m pytest -m "not slow" tests/layout
 
-bench: dev-ready     ## every benchmark, one JSON object each
-	@for name in codec loopback decisions; do $(PY) -m benchmarks.$$name --json $(BENCH_ARGS) || exit 1; done
+bench: dev-ready     ## the benchmarks that need one machine and no data, one JSON object each; a quarter of an hour
+	@for name in codec kernels loopback decisions fleet agent_overhead; do $(PY) -m benchmarks.$$name --json $(BENCH_ARGS) || exit 1; done
 
 bench-memory: dev-ready ## peak memory of both ends of a transfer of 100 MB and of 20 GB; needs 41 GB of disk
 	$(PY) -m benchmarks.loopback --peaks-mb 100 20000 $(BENCH_ARGS)

@@ -23,7 +23,6 @@ from heliotrope.foundation.metricsport import Port, open_port
 from heliotrope.foundation.model import Gpu, Inventory, Versions
 from heliotrope.foundation.tickets import Ticket
 from heliotrope.native import CODEC_VERSIONS, FRAME_VERSION
-from heliotrope.v1 import fleet_pb2 as pb
 
 from . import gpus, inventory
 from .capship import CapShipper
@@ -48,12 +47,12 @@ from .logship import LogShipper
 from .luggage import Luggage
 from .metrics.collector import AgentCollector, Node, Rooms
 from .metrics.energy import EnergyTotals
-from .orders import Command
 from .power.batch import EnergyBatch
 from .power.caps.driver import Driver
 from .power.caps.keeper import Keeper, caps_folder
 from .power.monitor import PowerMonitor
 from .power.release import DriverRelease
+from .pullprogress import PullProgress
 from .renewal import Renewal
 from .runner import Runner
 from .session import Greeting, Session
@@ -61,7 +60,6 @@ from .spool import Spool, SpoolConfig
 from .telemetry import Telemetry
 from .transfer.connection import SocketOptions
 from .transfer.handshake import Address
-from .transfer.result import Progress
 from .transfer.server import ServerOptions, TransferServer
 from .transfer.traffic import Traffic
 from .trust import Trust
@@ -70,7 +68,6 @@ from .vault import Lent, Vault
 log = logging.getLogger("heliotrope.agent")
 
 PROTOCOL_VERSIONS = (1,)
-PROGRESS_INTERVAL_S = 0.25
 
 
 @dataclass
@@ -146,28 +143,9 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     keeper = Keeper(caps_dir, Driver(caps_dir, config.power.sys_root), clock)
     link = Link(config.coordinator, ground.own)
     here = _inventory(ground)
-    session = Session(
-        link=link,
-        greeting=_greeting(config, here),
-        runner=runner,
-        telemetry=Telemetry(monitor, spool),
-        logs=LogShipper(),
-        caps=CapShipper(keeper),
-        handovers=Handovers(state_dir / "handovers.json"),
-        clock=clock,
-        reconnect_s=config.reconnect_s,
-        trust=trust,
-    )
+    session = _session(ground, link, here, runner, Telemetry(monitor, spool), keeper, trust)
     traffic = Traffic()
-    fetcher = Fetcher(
-        store=storage.vault.store,
-        config=config.transfer,
-        reserve_bytes=config.store.reserve_bytes,
-        clock=clock,
-        ends=lambda: Ends(ground.own.name, tls.client_context(ground.own), trust.verify_ticket, trust.admit),
-        on_progress=_Progress(loop, session, clock),
-        traffic=traffic,
-    )
+    fetcher = _fetcher(ground, storage, trust, traffic, PullProgress(loop, session.send_progress, clock))
     capping = Capping(keeper)
     executor = _executor(ground, storage, runner, launcher, session, link, fetcher, capping, here)
     session.use(executor)
@@ -190,9 +168,49 @@ def wire_up(config: AgentConfig, folder: Path, state_dir: Path, clock: Clock) ->
     if totals is not None:
         node = Node(ground.keyring, config.site, state_dir, clock)
         rooms = Rooms(node, storage.held, storage.vault.store, runner, monitor, keeper, server, traffic, spool, session)
-        collect = AgentCollector(rooms, totals, loop).collect
-        metrics = open_port(config.metrics, folder, identity=lambda: ground.own, admit=trust.admit, collect=collect)
+        metrics = _metrics(ground, folder, AgentCollector(rooms, totals, loop), trust)
     return Agent(spool, keeper, monitor, server, runner, executor, capping, link, session, renewal, scrub, metrics)
+
+
+def _session(
+    ground: Ground,
+    link: Link,
+    here: Callable[[], Inventory],
+    runner: Runner,
+    telemetry: Telemetry,
+    keeper: Keeper,
+    trust: Trust,
+) -> Session:
+    return Session(
+        link=link,
+        greeting=_greeting(ground.config, here),
+        runner=runner,
+        telemetry=telemetry,
+        logs=LogShipper(),
+        caps=CapShipper(keeper),
+        handovers=Handovers(ground.state_dir / "handovers.json"),
+        clock=ground.clock,
+        reconnect_s=ground.config.reconnect_s,
+        trust=trust,
+    )
+
+
+def _fetcher(ground: Ground, storage: Storage, trust: Trust, traffic: Traffic, on_progress: PullProgress) -> Fetcher:
+    return Fetcher(
+        store=storage.vault.store,
+        config=ground.config.transfer,
+        reserve_bytes=ground.config.store.reserve_bytes,
+        clock=ground.clock,
+        ends=lambda: Ends(ground.own.name, tls.client_context(ground.own), trust.verify_ticket, trust.admit),
+        on_progress=on_progress,
+        traffic=traffic,
+    )
+
+
+def _metrics(ground: Ground, folder: Path, collector: AgentCollector, trust: Trust) -> Port | None:
+    return open_port(
+        ground.config.metrics, folder, identity=lambda: ground.own, admit=trust.admit, collect=collector.collect
+    )
 
 
 def _storage(ground: Ground) -> Storage:
@@ -344,32 +362,6 @@ class _Once:
             log.warning(
                 "the spool %s", "has no room: energy records are being lost" if self._refused else "has room again"
             )
-
-
-class _Progress:
-    """Transfer progress from its thread to the session, a few times a second."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, session: Session, clock: Clock) -> None:
-        self._loop = loop
-        self._session = session
-        self._clock = clock
-        self._last_s = 0.0
-
-    def __call__(self, command: Command, progress: Progress) -> None:
-        now_s = self._clock.monotonic_s()
-        if now_s - self._last_s < PROGRESS_INTERVAL_S:
-            return
-        self._last_s = now_s
-        message = pb.PullProgress(
-            migration_id=command.migration_id,
-            job_id=command.job_id,
-            done_bytes=progress.done_bytes,
-            total_bytes=progress.total_bytes,
-            wire_bytes=progress.wire_bytes,
-            rate_bytes_per_s=progress.rate_bytes_per_s,
-            left_s=progress.left_s if progress.left_s is not None else float("inf"),
-        )
-        self._loop.call_soon_threadsafe(self._session.send_progress, message)
 
 
 def _holders(held: HeldJobs, runner: Runner) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,25 +18,27 @@ class Unavailable(Exception):
     """A peer is not installed; the text says how to get it."""
 
 
-class Coder:
+class Coder(ABC):
     """One way to code chunks. ``prepare`` once, then ``encode`` and ``decode`` as often as wanted."""
 
     name = ""
     coded_bytes = 0
 
+    @abstractmethod
     def prepare(self, chunks: Sequence[Chunk]) -> None:
         """Take what is to be coded. Raises Unavailable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self) -> None:
-        raise NotImplementedError
+        """All of it, once."""
 
+    @abstractmethod
     def decode(self) -> None:
-        raise NotImplementedError
+        """What was encoded last."""
 
+    @abstractmethod
     def check(self) -> None:
         """Code and decode once, note the size. Raises AssertionError unless every byte comes back."""
-        raise NotImplementedError
 
 
 class Heliotrope(Coder):

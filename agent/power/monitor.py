@@ -73,7 +73,6 @@ class PowerMonitor:
         self._model_channels: tuple[Channel, ...] = ()
         self._scanned_s = 0.0
         self._is_released = False
-        self._wanted_released = False
         self._retaken_s = -math.inf
         self._release = release
         self._note_read_s = -math.inf
@@ -100,19 +99,6 @@ class PowerMonitor:
         self._stop.set()
         os.write(self._wake_write, b"x")
         self._thread.join(wait_s)
-
-    def release(self) -> None:
-        """Close all driver handles (for a driver upgrade); the time until :meth:`retake` is a gap."""
-        self._want(released=True)
-
-    def retake(self) -> None:
-        """Open the drivers again."""
-        self._want(released=False)
-
-    def _want(self, *, released: bool) -> None:
-        self._wanted_released = released
-        if self._thread is not None and not self._stop.is_set():
-            os.write(self._wake_write, b"x")
 
     def current(self) -> CurrentPower:
         """The latest watts, for heartbeats; empty when nothing live is known."""
@@ -229,7 +215,7 @@ class PowerMonitor:
     def _switch(self, now_s: float) -> None:
         if self._sensor is None:
             return
-        wanted = self._has_note(now_s) or self._wanted_released
+        wanted = self._has_note(now_s)
         if wanted == self._is_released:
             if wanted and self._release is not None and self._sensor.fileno() is None:
                 self._release.answer()

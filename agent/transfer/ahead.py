@@ -23,13 +23,16 @@ class Ahead:
         self._clock = clock
         self._made: queue.SimpleQueue[tuple[Connection | None, float]] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._started = False
         self._coming = 0
         self._threads: list[threading.Thread] = []
 
     def start(self, count: int) -> None:
         """Make so many, once."""
-        if self._threads or count <= 0:
-            return
+        with self._lock:  # the threads' own connections tell the round trip time, too
+            if self._started:
+                return
+            self._started = True
         for _ in range(count):
             thread = threading.Thread(target=self._make, name="transfer-dial", daemon=True)
             thread.start()

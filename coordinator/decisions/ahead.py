@@ -48,19 +48,11 @@ class NextSite:
     share_ratio: float
 
 
-def likeliest(snapshot: Snapshot, within_s: float) -> dict[str, NextSite]:
-    """By job id, of each job that will leave within that time and not now: where to. Raises what the plan raises."""
-    looking = look_by_look(snapshot, within_s)
-    while True:
-        try:
-            next(looking)
-        except StopIteration as end:
-            found: dict[str, NextSite] = end.value
-            return found
-
-
 def look_by_look(snapshot: Snapshot, within_s: float) -> Generator[None, None, dict[str, NextSite]]:
-    """The same, with a pause after each look: of a large fleet a look takes a good part of a second."""
+    """By job id, of each job that will leave within that time and not now: where to. Raises what the plan raises.
+
+    It pauses after each look: of a large fleet a look takes a good part of a second.
+    """
     snapshot = _without_bases(snapshot)
     left_alone = set(moves(snapshot)) | {job.job_id for job in snapshot.jobs if job.must_leave}
     looks = _looks(snapshot, within_s)

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from .clock import TraceClock
-from .learning import ErrorModel, error_quantile
+from .learning import ErrorModel
 from .live.kept import Live
 from .openadr.limits import LimitSeries
 from .openadr.vtn import Demand
@@ -104,20 +104,6 @@ class SiteForecast:
         use_price = response is not None and response.use_price
         sources = self._sources.with_demand(demand, unix_s(self.clock.trace(utc)), use_price=use_price)
         return SiteForecast(self.config, self.clock, sources, self.learnt)
-
-    def field_quantile(self, field: str, utc: datetime, lead_s: float, ratio: float) -> float:
-        """The ``ratio`` quantile (0..1) of a feed's field, ``lead_s`` after ``utc``, in the field's unit.
-
-        The forecast plus the quantile of its past errors at that lead (:mod:`.learning`). NaN: the forecast is
-        unknown or stale, or too few errors are known.
-        """
-        live, model = self._sources.live.get(field), self.learnt.get(field)
-        now_s = unix_s(self.clock.trace(utc))
-        if live is None or model is None or live.stale_because(now_s):
-            return float("nan")
-        issued_s = now_s if live.issued_s is None else live.issued_s
-        error = error_quantile(model, max(now_s + lead_s - issued_s, 0.0), ratio)
-        return float("nan") if error is None else float(live.series.at_s(np.array(now_s + lead_s))) + error
 
     def feeds_age_s(self, utc: datetime, otherwise_s: float) -> float:
         """Seconds since the oldest live feed's answer was issued; ``otherwise_s`` where none has answered."""

@@ -170,18 +170,6 @@ def test_a_hung_driver_costs_a_gap_and_the_counter_gives_the_joules_back(bench: 
     assert monitor.sensor_restart_count >= 1
 
 
-def test_released_drivers_are_a_gap_until_they_are_taken_again(bench: Bench, scenario: Any) -> None:
-    scenario.gpu(0, power_w=100)
-    monitor = bench.start(PowerConfig(batch_s=0.5))
-    bench.batch(lambda batch: only(batch, "GPU-0").coverage_ratio == 1.0)
-    monitor.release()
-    gap = bench.batch(lambda batch: only(batch, "GPU-0").coverage_ratio == 0.0)
-    assert only(gap, "GPU-0").gap_reason == "the drivers are released"
-    monitor.retake()
-    bench.batch(lambda batch: only(batch, "GPU-0").coverage_ratio == 1.0)
-    assert monitor.problems == ()
-
-
 def test_a_machine_that_measures_its_host_does_not_use_the_model(
     bench: Bench, sys_tree: Callable[[dict[str, Any]], Path]
 ) -> None:

@@ -68,6 +68,8 @@ def test_it_returns_when_the_driver_is_closed_and_the_time_is_a_gap_until_it_is_
     assert releasing.retake_driver(node.state_dir)
     again = node.device(lambda device: device.energy_j > 0)
     assert "bridged by the energy counter" in again.gap_reason
+    node.device(whole)
+    assert not node.monitor.problems
     assert not releasing.retake_driver(node.state_dir)
 
 

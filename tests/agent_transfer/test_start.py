@@ -114,6 +114,21 @@ def test_connections_made_ahead_are_greeted_later(site: Site) -> None:
     ahead.close()
 
 
+def test_those_made_ahead_start_no_more_of_them(site: Site) -> None:
+    """Each new connection tells the round trip time, which is what starts the others: that must not go on and on."""
+    dial, made = dialler(site), []
+
+    def connect() -> Connection:
+        made.append(dial.connect())
+        return made[-1]
+
+    ahead = Ahead(connect, SystemClock())
+    dial.on_rtt = lambda _rtt_s: ahead.start(3)
+    dial.connect().close()
+    ahead.close()
+    assert len(made) == 3
+
+
 def test_connections_made_ahead_are_closed_when_nobody_takes_them(site: Site) -> None:
     made: list[Connection] = []
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliotrope.coordinator.decisions import ahead, wire_model
-from heliotrope.coordinator.decisions.ahead import likeliest, rate_now, saved_ratio
+from heliotrope.coordinator.decisions.ahead import NextSite, look_by_look, rate_now, saved_ratio
 from heliotrope.coordinator.decisions.later import later
 from heliotrope.coordinator.decisions.planner import moves, plan
 from heliotrope.coordinator.decisions.snapshot import (
@@ -25,6 +25,18 @@ from heliotrope.coordinator.decisions.snapshot import (
     WindowView,
 )
 from heliotrope.coordinator.decisions.wire_model import WireModel
+
+
+def likeliest(snapshot: Snapshot, within_s: float) -> dict[str, NextSite]:
+    """All looks without a pause."""
+    looking = look_by_look(snapshot, within_s)
+    while True:
+        try:
+            next(looking)
+        except StopIteration as end:
+            found: dict[str, NextSite] = end.value
+            return found
+
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LINKS = (LinkView(source="*", destination="*", bandwidth_bytes_per_s=1e8),)

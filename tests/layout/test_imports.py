@@ -30,6 +30,7 @@ WIRE_EDGES = (
     "heliotrope.agent.joining",
     "heliotrope.agent.link",
     "heliotrope.agent.orders",
+    "heliotrope.agent.pullprogress",
     "heliotrope.agent.session",
     "heliotrope.agent.telemetry",
     "heliotrope.coordinator.wiring",
